@@ -1,0 +1,210 @@
+"""What can happen in a run: small past-tense facts, one a line in events.jsonl.
+
+A backend yields them, the host stamps and writes them, `trainer.state` folds them. An event holds what was
+measured, in the field's names; it knows nothing of how it is shown.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A host has taken the run and its trainer thread begins."""
+
+    pid: int
+    host: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseEntered:
+    """What the trainer does before the first step, and how far it is (total 0: not known)."""
+
+    phase: str
+    done: int = 0
+    total: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """Something a person should know that changes no number: a fallback, rows skipped, ..."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class DataRead:
+    """The data as it will be trained on; counts are examples, tokens are after the cut at max length."""
+
+    shape: str
+    train_examples: int
+    eval_examples: int
+    train_tokens: int
+    supervised_tokens: int
+    skipped: int
+    truncated: int
+
+
+@dataclass(frozen=True, slots=True)
+class ModelLoaded:
+    """Parameters are counted, not estimated."""
+
+    model: str
+    parameters: int
+    trainable: int
+    device: str
+    dtype: str
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    epochs: int
+    steps_per_epoch: int
+    total_steps: int
+    eval_every: int
+
+
+@dataclass(frozen=True, slots=True)
+class StepTaken:
+    """One optimizer step. `loss` is the mean over the batch's supervised tokens before the step."""
+
+    step: int
+    epoch: float
+    loss: float
+    learning_rate: float
+    grad_norm: float
+    num_tokens: int  # of this batch, supervised or not, without padding
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """`eval_loss` is the mean over all supervised tokens of the whole validation set."""
+
+    step: int
+    epoch: float
+    eval_loss: float
+    num_tokens: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointSaved:
+    step: int
+    path: str  # within the run directory
+    size: int  # bytes
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Paused:
+    step: int
+
+
+@dataclass(frozen=True, slots=True)
+class Continued:
+    """Training goes on after a pause."""
+
+    step: int
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSaved:
+    """The result stands in model/. `eval_loss` is None where that step was not evaluated."""
+
+    step: int
+    keep: Literal["best", "last"]
+    path: str
+    eval_loss: float | None
+    method: Literal["full", "lora"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """All steps were taken."""
+
+    step: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """Someone asked it to stop, and it did."""
+
+    step: int
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The run ended by an error; `message` is one sentence for a person."""
+
+    step: int
+    message: str
+
+
+Event = (
+    Started | PhaseEntered | Noted | DataRead | ModelLoaded | Planned | StepTaken | Evaluated
+    | CheckpointSaved | Paused | Continued | ModelSaved | Finished | Stopped | Failed
+)  # fmt: skip
+Ending = Finished | Stopped | Failed
+
+_snake = {
+    kind: "".join(f"_{c.lower()}" if c.isupper() else c for c in kind.__name__).lstrip("_") for kind in Event.__args__
+}
+_kinds = {name: kind for kind, name in _snake.items()}
+_floats = {kind: tuple(f.name for f in fields(kind) if str(f.type).startswith("float")) for kind in _snake}
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of the log: an event, its place (0, 1, 2, ...), the wall clock and the run's own clock.
+
+    `time` is seconds since the epoch (it may jump); `elapsed` is monotonic seconds since the run began.
+    """
+
+    seq: int
+    time: float
+    elapsed: float
+    event: Event
+
+
+def encode(entry: Entry) -> str:
+    """One JSON object without the newline; what is not finite is written as "NaN", "Infinity", "-Infinity"."""
+    line: dict[str, Any] = {
+        "seq": entry.seq,
+        "time": round(entry.time, 3),
+        "elapsed": round(entry.elapsed, 3),
+        "event": _snake[type(entry.event)],
+        **asdict(entry.event),
+    }
+    try:
+        return json.dumps(line, allow_nan=False)
+    except ValueError:
+        return json.dumps({key: _spelled(value) for key, value in line.items()}, allow_nan=False)
+
+
+def decode(line: str | bytes) -> Entry:
+    """The entry a line holds; raises ValueError for anything that is not one.
+
+    Fields this version does not know are left out, so that a newer log still opens.
+    """
+    raw = json.loads(line)
+    try:
+        kind = _kinds[raw["event"]]
+        given = {f.name: raw[f.name] for f in fields(kind) if f.name in raw}
+        for name in _floats[kind]:
+            if given.get(name) is not None:
+                given[name] = float(given[name])
+        return Entry(int(raw["seq"]), float(raw["time"]), float(raw["elapsed"]), kind(**given))
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"not an event: {error}") from None
+
+
+def _spelled(value: Any) -> Any:
+    if not isinstance(value, float) or math.isfinite(value):
+        return value
+    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"

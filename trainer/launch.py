@@ -1,0 +1,73 @@
+"""Starting a host so that nothing that ends here ends it: a session of its own, no terminal, output in host.log."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from trainer.rundir import RunDir, RunError
+
+_children: list[subprocess.Popen[bytes]] = []  # kept so that they can be reaped, never signalled
+
+
+def launch(run: RunDir) -> int:
+    """Start the host of a run and wait until it holds the run; returns its pid.
+
+    Raises RunError with the host's own reason when it refuses, or with the end of host.log when it dies.
+    Blocks for the start of a Python process (a fraction of a second), not for loading the model.
+    """
+    read_fd, write_fd = os.pipe()
+    log = os.open(run.host_log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "trainer", str(run.path), str(write_fd)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd="/",
+            env=host_environment(),
+            pass_fds=(write_fd,),
+            start_new_session=True,
+        )
+    except OSError as error:
+        os.close(read_fd)
+        raise RunError(f"Python could not be started for the run: {error.strerror}.") from None
+    finally:
+        os.close(write_fd)
+        os.close(log)
+    _children[:] = [child for child in (*_children, process) if child.poll() is None]
+    with os.fdopen(read_fd, "r", encoding="utf-8") as pipe:
+        answer = pipe.readline().strip()  # "" when the host died: its end of the pipe is closed then
+    if answer == "ok":
+        return process.pid
+    if answer.startswith("error: "):
+        raise RunError(answer.removeprefix("error: "))
+    raise RunError(f"The host died at once; the reason is at the end of {run.host_log}: {_last_line(run.host_log)}")
+
+
+def host_environment() -> dict[str, str]:
+    """The environment of a host: what the person has, and threads that share a small machine.
+
+    torch's OpenMP threads spin while they wait; with another process on the same cores that makes two threads up
+    to ten times slower than one. So on small machines one core is left to the rest, and waiting threads sleep
+    where the machine is already busy.
+    """
+    env = dict(os.environ)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if "OMP_NUM_THREADS" not in env and cores <= 4:
+        env["OMP_NUM_THREADS"] = str(max(1, cores - 1))
+    if "OMP_WAIT_POLICY" not in env and os.getloadavg()[0] > cores / 2:
+        env["OMP_WAIT_POLICY"] = "PASSIVE"
+    env.setdefault("TOKENIZERS_PARALLELISM", "false")
+    env.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    return env
+
+
+def _last_line(file: Path) -> str:
+    try:
+        lines = [line for line in file.read_text("utf-8", "replace").splitlines() if line.strip()]
+    except OSError:
+        return "(it can't be read)"
+    return lines[-1][:300] if lines else "(it is empty)"
