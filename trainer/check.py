@@ -47,6 +47,15 @@ def read_split(spec: RunSpec) -> tuple[DataSet, Split]:
     return data, split(data, _load(spec.eval_data) if spec.eval_data else None, spec.eval_share, spec.seed)
 
 
+def settled(spec: RunSpec) -> RunSpec:
+    """The spec with whole paths, so that it means the same from any folder."""
+    paths = {name: str(data_path(value)) for name in ("data", "eval_data") if _is_path(value := getattr(spec, name))}
+    model = Path(spec.model).expanduser()
+    if _is_path(spec.model) and model.is_dir():
+        paths["model"] = str(model.absolute())
+    return spec.model_copy(update=paths)
+
+
 def look_ahead(spec: RunSpec) -> Prospect:
     """Every problem at once, each by its field; and steps and sizes where the data could be read."""
     if spec.backend != "local":
@@ -60,6 +69,10 @@ def look_ahead(spec: RunSpec) -> Prospect:
     parts = _try(problems, "eval_share", lambda: split(data, eval_data, spec.eval_share, spec.seed))
     plan = make_plan(spec, len(parts.train), len(parts.eval)) if parts else None
     return Prospect(problems, plan, model, data.shape, len(data.bad))
+
+
+def _is_path(value: str) -> bool:
+    return bool(value) and not value.startswith("builtin:")
 
 
 def _load(data: str) -> DataSet:

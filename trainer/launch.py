@@ -3,13 +3,28 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+from trainer import check, rundir
 from trainer.rundir import RunDir, RunError
+from trainer.spec import RunSpec
 
 _children: list[subprocess.Popen[bytes]] = []  # kept so that they can be reaped, never signalled
+
+
+def start(runs_dir: Path, spec: RunSpec) -> RunDir:
+    """Make a run directory for the spec and start its host. Raises RunError, and then leaves no folder behind."""
+    run = rundir.create(runs_dir, check.settled(spec))
+    try:
+        launch(run)
+    except RunError:
+        if not run.events_file.exists():
+            shutil.rmtree(run.path, ignore_errors=True)
+        raise
+    return run
 
 
 def launch(run: RunDir) -> int:

@@ -82,9 +82,13 @@ class RunDir:
 
     # --- the log: one writer, any readers ---------------------------------------------------------------------
 
+    def read_lines(self, offset: int = 0) -> tuple[list[bytes], int]:
+        """Whole lines of the log as they stand, from a byte offset on, and the next offset."""
+        return _whole_lines(self.events_file, offset)
+
     def read_events(self, offset: int = 0) -> tuple[list[Entry], int, int]:
         """Whole lines from a byte offset on: (entries, next offset, lines that are no event)."""
-        lines, offset = _whole_lines(self.events_file, offset)
+        lines, offset = self.read_lines(offset)
         entries: list[Entry] = []
         bad = 0
         for line in lines:

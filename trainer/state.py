@@ -217,7 +217,7 @@ def apply_all(state: RunState, entries: Iterable[Entry]) -> RunState:
 
 
 def _better(best: Evaluated | None, new: Evaluated) -> Evaluated | None:
-    """The lower eval_loss; the earlier one on a tie; what is not finite is never best."""
-    if not math.isfinite(new.eval_loss):
+    """The lower eval_loss; the earlier one on a tie. Step 0 is the untrained model and is never best, nor is NaN."""
+    if new.step == 0 or not math.isfinite(new.eval_loss):
         return best
     return new if best is None or new.eval_loss < best.eval_loss else best

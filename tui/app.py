@@ -7,7 +7,8 @@ and tables. It reads and starts runs through `trainer`; it never trains.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import ClassVar
 
@@ -62,6 +63,17 @@ class FinetuneApp(App[None]):
             self.push_screen(screen)
 
 
-def _screen(module: str, name: str) -> type[Screen[None]]:
-    kind: type[Screen[None]] = getattr(importlib.import_module(f"tui.screens.{module}"), name)
+def open_app(runs_dir: Path, run: RunDir | None = None) -> int:
+    """Open the screen; returns the exit code."""
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        print("The screen needs a terminal; `finetunegem run` works without one (see --help).", file=sys.stderr)
+        return 2
+    app = FinetuneApp(runs_dir, run)
+    app.run(mouse=True)
+    return app.return_code or 0
+
+
+def _screen(module: str, name: str) -> Callable[..., Screen[None]]:
+    """A screen's class, imported now."""
+    kind: Callable[..., Screen[None]] = getattr(importlib.import_module(f"tui.screens.{module}"), name)
     return kind

@@ -1,0 +1,72 @@
+"""Which examples make a step, and how a step's examples are cut to fit the memory.
+
+The batch is what the person chose; micro-batches are the engine's business and change no loss value beyond
+rounding, because every part is divided by the supervised tokens of the whole batch.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from trainer.backends.local.chat import Encoded
+
+
+@dataclass(frozen=True, slots=True)
+class MicroBatch:
+    """Rows padded on the right: `ids` and `attention` (rows, length); `supervised` marks targets, never column 0."""
+
+    ids: Tensor
+    attention: Tensor
+    supervised: Tensor
+
+
+class BatchOrder:
+    """The batches of a run: each epoch a new permutation, the same for the same seed."""
+
+    def __init__(self, examples: int, batch_size: int, seed: int) -> None:
+        self._examples = examples
+        self._batch_size = batch_size
+        self._seed = seed
+        self._epoch = -1
+        self._order: list[int] = []
+
+    def batch(self, epoch: int, place: int) -> list[int]:
+        """Example indices of batch `place` (from 0) of `epoch` (from 0); the last one may be smaller."""
+        if epoch != self._epoch:
+            self._epoch = epoch
+            self._order = list(range(self._examples))
+            random.Random(f"{self._seed}/{epoch}").shuffle(self._order)
+        begin = place * self._batch_size
+        return self._order[begin : begin + self._batch_size]
+
+
+def micro_batches(examples: Sequence[Encoded], token_budget: int) -> Iterator[MicroBatch]:
+    """The examples by length, in groups whose padded size stays within `token_budget` (one example always goes)."""
+    group: list[Encoded] = []
+    for example in sorted(examples, key=lambda e: len(e.ids)):
+        if group and (len(group) + 1) * len(example.ids) > token_budget:
+            yield collate(group)
+            group = []
+        group.append(example)
+    if group:
+        yield collate(group)
+
+
+def collate(examples: Sequence[Encoded]) -> MicroBatch:
+    """Pad to the longest. Padding is id 0 under attention 0: no real token ever sees it."""
+    shape = (len(examples), max(len(example.ids) for example in examples))
+    ids = torch.zeros(shape, dtype=torch.int64)
+    attention = torch.zeros(shape, dtype=torch.int64)
+    supervised = torch.zeros(shape, dtype=torch.bool)
+    for row, example in enumerate(examples):
+        length = len(example.ids)
+        ids[row, :length] = example.ids
+        attention[row, :length] = 1
+        supervised[row, :length] = example.supervised
+    supervised[:, 0] = False
+    return MicroBatch(ids, attention, supervised)

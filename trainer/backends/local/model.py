@@ -1,0 +1,88 @@
+"""The model and tokenizer of a run, on its device, ready to train: all weights, or LoRA adapters by peft."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from peft import LoraConfig, get_peft_model
+from torch import nn
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
+
+from trainer.backends.local.chat import PLAIN_TEMPLATE
+from trainer.models import ModelInfo
+from trainer.rundir import RunError
+from trainer.spec import RunSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """`model` is a transformers model or a peft one around it; `compute_dtype` is what its products run in."""
+
+    model: nn.Module
+    device: torch.device
+    compute_dtype: torch.dtype
+    parameters: int
+    trainable: int
+
+
+def load_tokenizer(info: ModelInfo) -> tuple[PreTrainedTokenizerBase, str]:
+    """The tokenizer, and a note where it needed help. Raises RunError."""
+    try:
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(info.source)
+    except Exception as error:  # every kind of broken file raises its own
+        raise _cannot(info, "tokenizer", error) from None
+    if tokenizer.chat_template:
+        return tokenizer, ""
+    if tokenizer.eos_token is None:
+        raise RunError(f"{info.name}: its tokenizer has neither a chat template nor an end token: choose another.")
+    tokenizer.chat_template = PLAIN_TEMPLATE
+    return tokenizer, "The model has no chat template; a plain User: / Assistant: one is used and saved with it."
+
+
+def load_model(info: ModelInfo, spec: RunSpec) -> Loaded:
+    """float32 on a CPU; on a GPU with bfloat16 full weights stay float32 and compute in bfloat16, LoRA's frozen
+    base is bfloat16. Raises RunError."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    half = device.type == "cuda" and torch.cuda.is_bf16_supported()
+    dtype = torch.bfloat16 if half and spec.method == "lora" else torch.float32
+    try:
+        model: nn.Module = AutoModelForCausalLM.from_pretrained(info.source, dtype=dtype, use_safetensors=True)
+        model.to(device)
+    except Exception as error:
+        raise _cannot(info, "weights", error) from None
+    parameters = sum(p.numel() for p in model.parameters())
+    if spec.method == "lora":
+        model = _with_adapters(model, spec, info)
+    trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    return Loaded(model, device, torch.bfloat16 if half else torch.float32, parameters, trainable)
+
+
+def _with_adapters(model: nn.Module, spec: RunSpec, info: ModelInfo) -> nn.Module:
+    """LoRA (Hu et al. 2021, arXiv:2106.09685) on all linear layers but the output head."""
+    config = LoraConfig(
+        r=spec.lora_rank,
+        lora_alpha=spec.lora_alpha,
+        lora_dropout=spec.lora_dropout,
+        target_modules="all-linear",
+        task_type="CAUSAL_LM",
+    )
+    try:
+        adapted: nn.Module = get_peft_model(model, config)
+    except (ValueError, NotImplementedError) as error:
+        raise _cannot(info, "LoRA adapters", error) from None
+    return adapted
+
+
+def _cannot(info: ModelInfo, part: str, error: Exception) -> RunError:
+    said = " ".join(str(error).split())
+    if "trust_remote_code" in said:
+        return RunError(
+            f"{info.name} needs code from its own repository to run, which is not run here: choose another."
+        )
+    if info.kind == "hub" and isinstance(error, OSError):
+        return RunError(
+            f"{info.name} can't be brought from the Hugging Face hub ({said[:200]}): check the name, the network, "
+            "and HF_TOKEN for a gated model; or give a folder."
+        )
+    return RunError(f"{info.name}: its {part} can't be loaded ({type(error).__name__}: {said[:200]}).")

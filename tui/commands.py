@@ -1,0 +1,204 @@
+"""What each command without a screen does: run, list, attach, stop, data, presets, fetch.
+
+Every text from outside (file names, errors, model names) goes through `safe` before it is printed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+
+from trainer import check, launch, models, presets, rundir
+from trainer import spec as specs
+from trainer.data import DataError, load
+from trainer.follow import Follower
+from trainer.rundir import Command, Locked, RunDir, RunError
+from trainer.spec import KNOBS, RunSpec, Value, show
+from tui.plain import follow, said, summary
+
+EXIT_FAILED, EXIT_USAGE, EXIT_LOCKED, EXIT_INTERRUPTED = 1, 2, 75, 130
+STOP_POLL_SECONDS = 0.2
+
+
+class UsageError(Exception):
+    """Something given can't be used; the text is what to say."""
+
+
+def dispatch(options: argparse.Namespace) -> int:
+    """Run the command that was parsed; whatever is wrong ends in one sentence on stderr."""
+    commands: dict[str, Callable[[argparse.Namespace], int]] = {
+        "run": _run,
+        "list": _list,
+        "attach": _attach,
+        "stop": _stop,
+        "data": _data,
+        "presets": _presets,
+        "fetch": _fetch,
+    }
+    try:
+        return commands[options.command](options)
+    except Locked as error:
+        return _complain(str(error), EXIT_LOCKED)
+    except (UsageError, RunError, DataError, presets.PresetError, specs.SpecError, models.ModelError) as error:
+        return _complain(str(error), EXIT_USAGE)
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:  # the reader of a pipe went away; the run, if any, goes on
+        sys.stderr.close()
+        return EXIT_FAILED
+
+
+def _run(options: argparse.Namespace) -> int:
+    spec, note = make_spec(options.preset, {name: getattr(options, f"knob_{name}") for name in KNOBS})
+    problems = check.look_ahead(spec).problems
+    if problems:
+        raise UsageError("\n".join(problems.values()))
+    run = launch.start(options.runs_dir, spec)
+    if options.detach:
+        print(json.dumps({"run": run.name, "path": str(run.path)}) if options.json else run.name)
+        return 0
+    if not options.json:
+        print(said(f"{run.name} in {run.path.parent}"))
+        if note:
+            print(said(note))
+    return follow(run, as_json=options.json)
+
+
+def make_spec(preset: str | None, given: Mapping[str, str | None]) -> tuple[RunSpec, str]:
+    """The preset with what was given on the command line over it, and a line on what was chosen for the person.
+
+    Another model than the preset's brings the method and learning rate that suit it, unless they were given.
+    """
+    base = presets.load(preset or presets.STARTER)
+    values = _typed({name: raw for name, raw in given.items() if raw is not None})
+    note = ""
+    if "model" in values and values["model"] != base.get("model"):
+        suited = models.suggested(models.look_up(str(values["model"])), str(values.get("method", "")) or None)
+        base = {**base, **suited}
+        chosen = [f"{KNOBS[name].label.lower()} {show(v)}" for name, v in suited.items() if name not in values]
+        note = f"For this model: {', '.join(chosen)}." if chosen else ""
+        if "name" not in values:
+            base = {**base, "name": ""}
+    return specs.make({**base, **values}), note
+
+
+def _typed(raw: Mapping[str, str]) -> dict[str, Value]:
+    try:
+        return specs.read(raw)
+    except specs.SpecError as error:
+        lines = [f"{KNOBS[name].flag}: {text}" for name, text in error.problems.items()]
+        raise UsageError("\n".join(lines)) from None
+
+
+def _list(options: argparse.Namespace) -> int:
+    runs = rundir.list_runs(options.runs_dir)
+    if not runs and not options.json:
+        print(said(f"There are no runs in {options.runs_dir.absolute()}."))
+    for run in runs:
+        line = summary(run)
+        print(json.dumps(line.fields()) if options.json else said(line.text()))
+    return 0
+
+
+def _attach(options: argparse.Namespace) -> int:
+    run = rundir.find(options.runs_dir, options.run)
+    if options.json or not (sys.stdin.isatty() and sys.stdout.isatty()):
+        return follow(run, as_json=options.json, owner=False)
+    from tui.app import open_app  # only this command needs the screen
+
+    return open_app(options.runs_dir, run)
+
+
+def _stop(options: argparse.Namespace) -> int:
+    run = rundir.find(options.runs_dir, options.run)
+    follower = Follower(run)
+    view = follower.look()
+    if not view.live:
+        raise UsageError(f"{run.name} has ended already ({view.status}).")
+    best = view.state.best_kept()
+    run.ask(Command("stop", options.keep, best.step if best and options.keep != "last" else None))
+    while follower.look().live:
+        time.sleep(STOP_POLL_SECONDS)
+    return report_end(run, follower)
+
+
+def report_end(run: RunDir, follower: Follower) -> int:
+    """Print how a run ended; returns the exit code."""
+    line = summary(run, follower)
+    print(said(line.ending()))
+    return 0 if line.status in ("finished", "stopped") else EXIT_FAILED
+
+
+def _data(options: argparse.Namespace) -> int:
+    try:
+        data = load(check.data_path(options.file))
+    except DataError as error:
+        if options.json:
+            print(json.dumps({"file": options.file, "error": str(error)}))
+        raise
+    if options.json:
+        bad = [{"line": row.line, "why": row.why} for row in data.bad[:20]]
+        counts = {"rows": data.rows, "examples": len(data.examples), "bad_rows": len(data.bad)}
+        print(json.dumps({"file": str(data.file), "shape": data.shape, **counts, "bad": bad}))
+    else:
+        print(said(f"{data.file}: {data.rows:,} rows, {data.shape}, {len(data.bad)} bad"))
+        for row in data.bad[:20]:
+            print(said(f"{data.file}:{row.line}: {row.why}"))
+    data.check()
+    return 0
+
+
+def _presets(options: argparse.Namespace) -> int:
+    for preset in presets.list_presets():
+        try:
+            spec = specs.make(presets.load(preset.name))
+        except (presets.PresetError, specs.SpecError) as error:
+            print(said(f"{preset.name}: {error}"), file=sys.stderr)
+            continue
+        three = f"{spec.epochs} epochs, batch {spec.batch_size}, learning rate {show(spec.learning_rate)}"
+        kind = "built-in" if preset.builtin else str(preset.file)
+        plain = f"{preset.name}: {spec.model}, {spec.method}, {three} ({kind})"
+        fields = {"name": preset.name, "builtin": preset.builtin, "file": str(preset.file), **spec.model_dump()}
+        print(json.dumps(fields) if options.json else said(plain))
+    return 0
+
+
+def _fetch(options: argparse.Namespace) -> int:
+    target = models.cache_dir(options.model)
+    command = [sys.executable, "-P", "-m", "trainer.backends.local.fetch", options.model, str(target)]
+    failed = f"{options.model} could not be fetched."
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            failed = _fetch_line(line) or failed
+    if process.returncode:
+        raise UsageError(failed)
+    print()
+    return 0
+
+
+def _fetch_line(line: str) -> str:
+    """Show one line of progress; returns the error it says, if any."""
+    try:
+        news = json.loads(line)
+    except ValueError:
+        return ""
+    if "error" in news:
+        return str(news["error"])
+    if "ready" in news:
+        print(said(f"\n{news['ready']}"), end="")
+        return ""
+    total = news.get("total") or 0
+    share = f" {news.get('done', 0) / 1e6:.0f} of {total / 1e6:.0f} MB" if total else ""
+    print(said(f"\r{news.get('phase', '')}{share}", keep="\r"), end="   ", flush=True)
+    return ""
+
+
+def _complain(text: str, code: int) -> int:
+    for line in text.splitlines():
+        print(said(line), file=sys.stderr)
+    return code
