@@ -1,0 +1,1 @@
+"""The terminal screens; knows only the public names of trainer."""

@@ -1,0 +1,277 @@
+"""The live loss chart: shows curves and marks, and sends to the terminal only what has changed.
+
+It keeps the picture it shows as strips, compares a new picture with it cell by cell and refreshes
+the smallest stretch of each row that differs. Nothing changed means no byte. It does not smooth,
+find minima or read runs: that is its screen's business.
+
+It imports plotext: import it only where a live chart opens.
+"""
+
+from asyncio import to_thread
+from collections.abc import Sequence
+from dataclasses import dataclass
+from time import perf_counter
+
+from rich.segment import Segment
+from rich.style import Style
+from textual.app import ComposeResult
+from textual.geometry import Region
+from textual.strip import Strip
+from textual.timer import Timer
+from textual.widget import Widget
+
+from trainer.insight.series import bounds
+from tui.charts import Axes, Curve, Mark, draw, grow_axes
+
+LOOP_BUDGET = 0.03  # seconds: a draw that took longer is followed by draws in a thread
+TILES = 8
+WORTH_A_JUMP = 10  # cells
+REST = 4.0  # times the last draw's cost between two draws: at most a fifth of one core
+
+
+@dataclass(frozen=True)
+class _Picture:
+    """What its screen wants to be seen."""
+
+    curves: tuple[Curve, ...] = ()
+    marks: tuple[Mark, ...] = ()
+    placeholder: str = ""
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """A finished drawing and what it took in seconds."""
+
+    strips: tuple[Strip, ...]
+    axes: Axes | None
+    cost: float
+
+
+@dataclass(frozen=True)
+class _Job:
+    """All that one drawing depends on, so that it can be made in any thread."""
+
+    picture: _Picture
+    axes: Axes | None
+    log_y: bool
+    x_label: str
+    dark: bool
+    width: int
+    height: int
+
+    def run(self) -> _Drawn:
+        started = perf_counter()
+        axes = grow_axes(self.axes, self.picture.curves, log_y=self.log_y)
+        strips = draw(
+            self.picture.curves,
+            self.picture.marks,
+            self.width,
+            self.height,
+            axes=axes,
+            log_y=self.log_y,
+            x_label=self.x_label,
+            placeholder=self.picture.placeholder,
+            dark=self.dark,
+        )
+        has_data = self.axes is not None or any(bounds(c.y) for c in self.picture.curves)
+        return _Drawn(strips, axes if has_data else None, perf_counter() - started)
+
+
+class _Tile(Widget, can_focus=False):
+    """The columns of its chart that it stands on.
+
+    Textual sends a changed stretch from the left edge of its widget on (8.2, `ChopsUpdate`), so
+    one wide widget would send all that is left of the newest point four times a second.
+    """
+
+    ALLOW_SELECT = False
+    DEFAULT_CSS = "_Tile { width: 1fr; height: 1fr; background: transparent; }"
+
+    def __init__(self, chart: "LossChart") -> None:
+        super().__init__()
+        self._chart = chart
+
+    def render_line(self, y: int) -> Strip:
+        """These columns of row y; blank where the picture is not of this size yet."""
+        width, left = self.size.width, self.virtual_region.x
+        strips = self._chart.strips
+        strip = strips[y].crop(left, left + width) if y < len(strips) else Strip.blank(width)
+        return self._painted(strip.adjust_cell_length(width))
+
+    def _painted(self, strip: Strip) -> Strip:
+        """The strip on the widget's background; what shows no foreground is sent none."""
+        plain = self.rich_style
+        ground = Style(bgcolor=plain.bgcolor)
+        segments = [
+            Segment(text, ground + style if style or text.isspace() else plain)
+            for text, style, _ in strip
+        ]
+        return Strip(segments, strip.cell_length)
+
+    def refresh_spans(self, spans: Sequence[tuple[int, int, int]]) -> None:
+        """Refresh what lies on this tile of the stretches (row, start, end) of the chart."""
+        width, left = self.size.width, self.virtual_region.x
+        regions = [
+            Region(max(0, start - left), row, min(width, end - left) - max(0, start - left), 1)
+            for row, start, end in spans
+            if start < left + width and end > left
+        ]
+        if regions:
+            self.refresh(*regions)
+
+
+class LossChart(Widget, can_focus=False):
+    """Curves over steps, redrawn in place; give it data by `show`."""
+
+    ALLOW_SELECT = False
+    DEFAULT_CSS = """
+    LossChart { layout: horizontal; width: 1fr; height: 1fr; overflow: hidden; }
+    """
+
+    def __init__(
+        self,
+        *,
+        log_y: bool = False,
+        x_label: str = "step",
+        id: str | None = None,
+        classes: str | None = None,
+    ) -> None:
+        super().__init__(id=id, classes=classes)
+        self._log_y = log_y
+        self._x_label = x_label
+        self._picture = _Picture()
+        self._axes: Axes | None = None
+        self._strips: tuple[Strip, ...] = ()
+        self._cost = 0.0
+        self._drawn_at = 0.0
+        self._waiting: Timer | None = None
+        self._in_thread = False
+        self._stale = False
+        self._tiles = [_Tile(self) for _ in range(TILES)]
+
+    def compose(self) -> ComposeResult:
+        yield from self._tiles
+
+    def show(
+        self, curves: Sequence[Curve], marks: Sequence[Mark] = (), placeholder: str = ""
+    ) -> None:
+        """Show these instead of the former ones; call it as often as there is news.
+
+        Several calls while a picture is being drawn, or sooner after it than its cost allows,
+        become one: the newest wins. The axes only widen; see `reset`.
+        """
+        self._picture = _Picture(tuple(curves), tuple(marks), placeholder)
+        self._draw_soon()
+
+    def reset(self, axes: Axes | None = None) -> None:
+        """Let the next picture have axes of its own (for another run), or grow from these."""
+        self._axes = axes
+
+    @property
+    def log_y(self) -> bool:
+        """Whether y is drawn on a logarithmic axis; values <= 0 are gaps then."""
+        return self._log_y
+
+    @log_y.setter
+    def log_y(self, value: bool) -> None:
+        if value != self._log_y:
+            self._log_y = value
+            self._axes = None
+            self._draw_soon()
+
+    @property
+    def axes(self) -> Axes | None:
+        """What the picture spans; None before the first one."""
+        return self._axes
+
+    @property
+    def strips(self) -> tuple[Strip, ...]:
+        """The rows of the picture that is kept; none before the first."""
+        return self._strips
+
+    def on_mount(self) -> None:
+        """The grid's colour goes with the theme."""
+        self.app.theme_changed_signal.subscribe(self, lambda _: self._draw_soon())
+
+    def on_resize(self) -> None:
+        """Draw for the new size at once, so that no row of the old width is seen."""
+        self._draw_now()
+
+    def _draw_soon(self) -> None:
+        """Draw now, or after the rest that the last draw's cost asks for."""
+        if not self.size or not self.is_attached:
+            return
+        left = self._drawn_at + REST * self._cost - perf_counter()
+        if left <= 0 or not self._strips:
+            self._draw_now()
+        elif self._waiting is None:
+            self._waiting = self.set_timer(left, self._draw_now)
+
+    def _draw_now(self) -> None:
+        """Draw the newest picture: here, or in a thread when the last draw was slow."""
+        if self._waiting is not None:
+            self._waiting.stop()
+            self._waiting = None
+        if self._in_thread:
+            self._stale = True
+            return
+        width, height = self.size
+        dark = self.app.current_theme.dark
+        job = _Job(self._picture, self._axes, self._log_y, self._x_label, dark, width, height)
+        if self._cost <= LOOP_BUDGET:
+            self._take(job, job.run())
+        else:
+            self._in_thread, self._stale = True, False
+            self.run_worker(self._draw_in_thread(job))
+
+    async def _draw_in_thread(self, job: _Job) -> None:
+        """Draw without holding up keys; draw again if there was news meanwhile."""
+        try:
+            drawn = await to_thread(job.run)
+        finally:
+            self._in_thread = False
+        self._take(job, drawn)
+        if self._stale or self._axes is not drawn.axes:
+            self._draw_soon()
+
+    def _take(self, job: _Job, drawn: _Drawn) -> None:
+        """Keep the new picture and refresh what differs from the one on the screen."""
+        if self._axes is job.axes and self._log_y == job.log_y:
+            self._axes = drawn.axes
+        self._cost, self._drawn_at = drawn.cost, perf_counter()
+        before = self._strips or (Strip.blank(job.width),) * job.height
+        self._strips = drawn.strips
+        spans = [
+            (row, start, end)
+            for row, new in enumerate(drawn.strips)
+            for start, end in changed_spans(before[row] if row < len(before) else None, new)
+        ]
+        for tile in self._tiles:
+            tile.refresh_spans(spans)
+
+
+def changed_spans(old: Strip | None, new: Strip) -> list[tuple[int, int]]:
+    """The stretches of cells [start, end) outside of which two rows are equal.
+
+    Stretches less than WORTH_A_JUMP cells apart are one: on one tile the second would send the
+    cells of the first again.
+    """
+    if old == new:
+        return []
+    before, after = _cells(old) if old else [], _cells(new)
+    if len(before) != len(after):
+        return [(0, new.cell_length)]
+    spans: list[tuple[int, int]] = []
+    for at, (a, b) in enumerate(zip(before, after, strict=True)):
+        if a == b:
+            continue
+        if spans and at - spans[-1][1] < WORTH_A_JUMP:
+            spans[-1] = (spans[-1][0], at + 1)
+        else:
+            spans.append((at, at + 1))
+    return spans
+
+
+def _cells(strip: Strip) -> list[tuple[str, Style | None]]:
+    """Every character with its style; a space shows no foreground and has none."""
+    return [(c, None if c == " " else s.style) for s in strip for c in s.text]
