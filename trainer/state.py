@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import overload
+from typing import Any, overload
 
 from trainer.events import (
     CheckpointSaved,
@@ -18,6 +18,7 @@ from trainer.events import (
     Ending,
     Entry,
     Evaluated,
+    Event,
     Failed,
     Finished,
     ModelLoaded,
@@ -161,7 +162,7 @@ class RunState:
         recent = self.steps.seconds[-50:]
         if self.plan is None or self.ending is not None or not recent:
             return None
-        left = self.plan.total_steps - self.step
+        left = max(0, self.plan.total_steps - self.step)
         per_step = sum(recent) / len(recent)
         evals = left / self.plan.eval_every if self.plan.eval_every else 0.0
         per_eval = self.evals.seconds[-1] if len(self.evals.seconds) else 0.0
@@ -175,39 +176,43 @@ class RunState:
 
 def apply(state: RunState, entry: Entry) -> RunState:
     """The state after one more entry. Pure: the given state is unchanged."""
-    event = entry.event
-    state = replace(
+    return replace(
         state,
         next_seq=entry.seq + 1,
         began=state.began or entry.time,
         updated=entry.time,
         elapsed=entry.elapsed,
+        **_changed(state, entry.event),
     )
+
+
+def _changed(state: RunState, event: Event) -> dict[str, Any]:
+    """The fields that an event changes besides the clocks. One `replace` an entry: it is most of what a fold costs."""
     match event:
         case StepTaken():
-            return replace(state, steps=state.steps.added(event), phase=None)
+            return {"steps": state.steps.added(event), "phase": None}
         case Evaluated():
-            return replace(state, evals=state.evals.added(event), best=_better(state.best, event), phase=None)
+            return {"evals": state.evals.added(event), "best": _better(state.best, event), "phase": None}
         case CheckpointSaved():
-            return replace(state, checkpoints=(*state.checkpoints, event))
+            return {"checkpoints": (*state.checkpoints, event)}
         case Started():
-            return replace(state, started=event, ending=None, paused=False)
+            return {"started": event, "ending": None, "paused": False}
         case PhaseEntered():
-            return replace(state, phase=event)
+            return {"phase": event}
         case Paused() | Continued():
-            return replace(state, paused=isinstance(event, Paused), phase=None)
+            return {"paused": isinstance(event, Paused), "phase": None}
         case Finished() | Stopped() | Failed():
-            return replace(state, ending=event, paused=False, phase=None)
+            return {"ending": event, "paused": False, "phase": None}
         case DataRead():
-            return replace(state, data=event)
+            return {"data": event}
         case ModelLoaded():
-            return replace(state, model=event)
+            return {"model": event}
         case Planned():
-            return replace(state, plan=event)
+            return {"plan": event}
         case ModelSaved():
-            return replace(state, saved=event)
+            return {"saved": event}
         case Noted():
-            return replace(state, notes=(*state.notes, event.message))
+            return {"notes": (*state.notes, event.message)}
 
 
 def apply_all(state: RunState, entries: Iterable[Entry]) -> RunState:

@@ -1,0 +1,40 @@
+"""A run's state as curves for the loss chart: raw, smoothed, eval, and a mark at the best.
+
+Smoothing is carried on from value to value, so that a redraw walks nothing. Imports charts (and so plotext).
+"""
+
+from __future__ import annotations
+
+from trainer.insight.series import Ema
+from trainer.state import Column, RunState
+from tui import format
+from tui.charts import BEST_COLOR, EVAL_COLOR, RAW_COLOR, SMOOTHED_COLOR, Curve, Mark
+
+FEWEST, MOST = 2.5, 50.0  # half-life of the smoothing, in steps
+
+
+class LossCurves:
+    """The curves of one run; `of(state)` takes in the steps that are new since the last call."""
+
+    def __init__(self) -> None:
+        self._ema: Ema | None = None
+        self._smoothed = Column()
+
+    def of(self, state: RunState) -> tuple[tuple[Curve, ...], tuple[Mark, ...]]:
+        steps, evals = state.steps, state.evals
+        if self._ema is None:
+            if not len(steps.loss) and not len(evals.eval_loss):
+                return (), ()
+            total = state.plan.total_steps if state.plan else 300
+            self._ema = Ema(half_life=min(MOST, max(FEWEST, total / 100)))
+        for value in steps.loss[len(self._smoothed) :]:
+            self._smoothed = self._smoothed.added(self._ema.push(value))
+        curves = (
+            Curve("loss", steps.step, steps.loss, RAW_COLOR, faint=True),
+            Curve("loss, smoothed", steps.step, self._smoothed, SMOOTHED_COLOR),
+            Curve("eval loss", evals.step, evals.eval_loss, EVAL_COLOR, dots=True),
+        )
+        if state.best is None:
+            return curves, ()
+        label = f"best {format.loss(state.best.eval_loss)} at step {state.best.step:,}"
+        return curves, (Mark(state.best.step, state.best.eval_loss, label, BEST_COLOR),)

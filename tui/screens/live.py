@@ -1,0 +1,236 @@
+"""One run, live or ended: its curve, its figures, and what can be asked of it.
+
+It reads through a Feed and asks through commands; it never trains, and leaving it touches nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Literal, cast
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal
+from textual.content import Content
+from textual.screen import Screen
+from textual.widgets import Button, Static
+
+from trainer import presets
+from trainer.follow import View
+from trainer.rundir import Command, RunDir, RunError
+from trainer.spec import KNOBS, RunSpec
+from trainer.state import RunState
+from tui import figures
+from tui.curves import LossCurves
+from tui.feed import Feed, Look
+from tui.outcome import Outcome, outcome
+from tui.run_clock import RunClock
+from tui.safe import safe
+from tui.screens.help import HelpScreen
+from tui.screens.stop_sheet import StopSheet
+from tui.states import BADGES, UNREADABLE
+from tui.widgets.key_bar import KeyBar
+from tui.widgets.loss_chart import LossChart
+from tui.widgets.result_panel import ResultPanel
+from tui.widgets.status import Headline, ProgressRow, RunHeader, StatusRows
+
+if TYPE_CHECKING:
+    from tui.app import FinetuneApp
+
+OBEYS = ("starting", "running", "paused")  # the states in which a host still takes requests
+
+
+class LiveScreen(Screen[None]):
+    """Shows whatever the feed hands over; every figure on it comes from the run's log."""
+
+    CSS_PATH = "live.tcss"
+    AUTO_FOCUS = ""
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (30, "-tall")]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("s", "stop", "Stop", id="live.stop", tooltip="What stopping keeps and costs; then choose"),
+        Binding("p", "pause", "Pause", id="live.pause", tooltip="Hold after the step being taken"),
+        Binding("p", "go_on", "Continue", id="live.continue", tooltip="Take the next step"),
+        Binding("c", "copy", "Copy", id="live.copy", tooltip="Copy the two lines that load the model"),
+        Binding("e", "again", "Again", id="live.again", tooltip="A new run from this one's settings"),
+        Binding("n", "new_run", "New run", id="live.new", tooltip="A new run from the starter preset"),
+        Binding("h", "runs", "Runs", id="live.runs", tooltip="All runs; this one is left alone"),
+        Binding("q", "leave", "Leave", id="live.leave", tooltip="Leave this screen; the run goes on"),
+        Binding("f1", "help", "Keys", id="live.help", tooltip="All keys and what they do"),
+    ]
+
+    def __init__(self, run: RunDir) -> None:
+        super().__init__()
+        self.run = run
+        self.look = Look(View(RunState(), "starting"))
+        self._seen = False  # whether the feed has handed anything over yet
+        self._spec: RunSpec | None = None
+        self._spec_problem = ""
+        self._feed = Feed(run, self.take)
+        self._clock = RunClock()
+        self._curves = LossCurves()
+        self._sheet: StopSheet | None = None
+        self._outcome: Outcome | None = None
+        self._wish: Literal["pause", "continue", ""] = ""  # asked, and not yet in the log
+
+    @property
+    def view(self) -> View:
+        return self.look.view
+
+    def compose(self) -> ComposeResult:
+        yield RunHeader(id="header")
+        yield Static(id="facts", markup=False)
+        yield LossChart(id="chart")
+        yield StatusRows(id="status")
+        with Horizontal(id="controls"):
+            yield ProgressRow(id="progress")
+            yield Button("■ Stop", id="stop", compact=True, tooltip="Stop this run (s)")
+        yield Static(id="note", markup=False)
+        yield ResultPanel(id="result")
+        yield KeyBar()
+
+    def on_mount(self) -> None:
+        try:
+            self._spec = self.run.spec()
+        except RunError as error:
+            self._spec_problem = str(error)
+        self._show_all()
+        self._feed.start(self)
+        self.set_interval(1.0, self._tick)
+
+    # --- what the feed hands over -----------------------------------------------------------------------------
+
+    def take(self, look: Look) -> None:
+        """The feed's newest look; the only way by which anything on this screen changes."""
+        before, self.look = self.look, look
+        first, self._seen = not self._seen, True
+        self._clock.take(look.view)
+        if look.view.state.paused == (self._wish == "pause") or look.view.status not in OBEYS:
+            self._wish = ""
+        self._show_all()
+        keys = (look.view.status, bool(look.view.state.saved), look.problem)
+        if first or keys != (before.view.status, bool(before.view.state.saved), before.problem):
+            self.refresh_bindings()
+        if self._sheet is not None:
+            self._sheet.show(look.view)
+
+    def _show_all(self) -> None:
+        view, gone = self.look.view, bool(self.look.problem)
+        badge = UNREADABLE if gone else BADGES[view.status]
+        self.query_one(RunHeader).show(Headline(self.run.name, badge, self._spec))
+        curves, marks = self._curves.of(view.state)
+        self.query_one(LossChart).show(curves, marks, "" if gone else figures.placeholder(view))
+        self.query_one(StatusRows).show(view, self._clock.elapsed())
+        self._show_progress()
+        self.query_one("#controls").display = view.live and not gone
+        self.query_one("#stop", Button).disabled = not self._obeys()
+        self._say("facts", figures.facts(view))
+        problem = self.look.problem or self._spec_problem
+        self._say("note", safe(problem, limit=500, one_line=True) if problem else figures.note(view))
+        self._show_outcome(None if gone or not self._seen else outcome(view, self.run))
+
+    def _show_progress(self) -> None:
+        asked = {"pause": "pausing…", "continue": "continuing…", "": ""}[self._wish]
+        self.query_one(ProgressRow).show(figures.progress(self.view, asked))
+
+    def _show_outcome(self, result: Outcome | None) -> None:
+        if result != self._outcome:
+            self._outcome = result
+            self.query_one(ResultPanel).show(result)
+
+    def _say(self, id: str, text: str) -> None:
+        widget = self.query_one(f"#{id}", Static)
+        if str(widget.content) != text:
+            widget.update(Content(text))
+        widget.set_class(bool(text), "-said")
+
+    def _tick(self) -> None:
+        if self.view.live:
+            self.query_one(StatusRows).show(self.view, self._clock.elapsed())
+
+    # --- keys -------------------------------------------------------------------------------------------------
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Grey what can't be done now, hide what never can be again."""
+        if action in ("stop", "pause", "go_on"):
+            if not self.view.live or self.look.problem:
+                return False
+            if action != "stop" and (action == "go_on") != self._held():
+                return False
+            return True if self._obeys() else None
+        if action == "copy":
+            return bool(self.view.state.saved) and not self.view.live
+        if action == "again":
+            return True if self._spec is not None else None
+        return True
+
+    def action_stop(self) -> None:
+        self._sheet = StopSheet(self.view, self._spec.keep if self._spec else "best")
+        self.app.push_screen(self._sheet, self._chosen)
+
+    def _chosen(self, command: Command | None) -> None:
+        self._sheet = None
+        if command is not None:
+            self._ask(command)
+
+    def on_button_pressed(self, event: Button.Pressed) -> None:
+        event.stop()
+        self.set_focus(None)
+        if self._obeys() and self._sheet is None:
+            self.action_stop()
+
+    def action_pause(self) -> None:
+        self._toggle("pause")
+
+    def action_go_on(self) -> None:
+        self._toggle("continue")
+
+    def action_copy(self) -> None:
+        if self._outcome is not None and self._outcome.code:
+            self.app.copy_to_clipboard("\n".join(self._outcome.code))
+            self.notify("The two lines were sent to the clipboard.", markup=False, timeout=3)
+
+    def action_again(self) -> None:
+        if self._spec is not None:
+            values = {name: getattr(self._spec, name) for name in KNOBS}
+            self._cockpit.open_new_run(values, origin=self.run.name)
+
+    def action_new_run(self) -> None:
+        self._cockpit.open_new_run(presets.load(presets.STARTER), presets.STARTER)
+
+    def action_runs(self) -> None:
+        self._cockpit.open_home()
+
+    def action_leave(self) -> None:
+        if self.view.live and not self.look.problem:
+            what = "The run is stopping" if self.view.status == "stopping" else "The run goes on"
+            self.app.notify(f"{what}; Enter opens it again.", markup=False, timeout=4)
+        self._cockpit.open_home()
+
+    def action_help(self) -> None:
+        self.app.push_screen(HelpScreen(self.active_bindings))
+
+    # --- small parts ------------------------------------------------------------------------------------------
+
+    @property
+    def _cockpit(self) -> FinetuneApp:
+        return cast("FinetuneApp", self.app)
+
+    def _obeys(self) -> bool:
+        return self._seen and not self.look.problem and self.view.status in OBEYS
+
+    def _held(self) -> bool:
+        """Whether the run is paused, or will be once the host has seen what was asked."""
+        return self._wish == "pause" if self._wish else self.view.state.paused
+
+    def _toggle(self, verb: Literal["pause", "continue"]) -> None:
+        if self._ask(Command(verb)):
+            self._wish = verb
+            self._show_progress()
+            self.refresh_bindings()
+
+    def _ask(self, command: Command) -> bool:
+        try:
+            self.run.ask(command)
+        except RunError as error:
+            self.notify(safe(str(error), limit=500), severity="error", markup=False)
+            return False
+        return True
