@@ -119,9 +119,7 @@ class FedChart(App[None]):
         self.query_one(LossChart).show(curves, marks, "waiting for the first step")
 
 
-def measure(
-    size: tuple[int, int], start: int, steps_per_second: float, seconds: float
-) -> tuple[float, list[float]]:
+def measure(size: tuple[int, int], start: int, steps_per_second: float, seconds: float) -> tuple[float, list[float]]:
     """Bytes a second on the pty after the first picture, and CPU seconds of each draw."""
     with tempfile.NamedTemporaryFile() as report:
         child, terminal = pty.fork()

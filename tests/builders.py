@@ -38,8 +38,8 @@ BEGAN = 1_795_000_000.0
 HOLD = """
 import sys
 from pathlib import Path
-from trainer.rundir import Lock, RunDir
-lock = Lock(RunDir(Path(sys.argv[1])))
+from trainer.lock import Lock
+lock = Lock(Path(sys.argv[1]))
 print("held", flush=True)
 sys.stdin.read()
 """

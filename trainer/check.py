@@ -5,12 +5,14 @@ Reads files, loads no model and no torch: the form, the command line and the bac
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 from trainer import models
+from trainer import spec as specs
 from trainer.data import DataError, DataSet, Split, load, split
 from trainer.plan import Plan, make_plan
 from trainer.spec import RunSpec
@@ -33,9 +35,9 @@ class Prospect:
 def data_path(data: str) -> Path:
     """The file a spec's `data` or `eval_data` names. Raises DataError for an unknown built-in."""
     if not data.startswith("builtin:"):
-        return Path(data).expanduser().absolute()
+        return models.expanded(data).absolute()
     file = BUILTIN_DATA / f"{data.removeprefix('builtin:')}.jsonl"
-    if file.parent != BUILTIN_DATA or not file.is_file():
+    if file.parent != BUILTIN_DATA or not os.path.isfile(file):  # noqa: PTH113 - says no to any name, however long
         known = ", ".join(sorted(f"builtin:{p.stem}" for p in BUILTIN_DATA.glob("*.jsonl")))
         raise DataError(f"There is no built-in data set {data!r}; there is {known}.")
     return file
@@ -50,10 +52,10 @@ def read_split(spec: RunSpec) -> tuple[DataSet, Split]:
 def settled(spec: RunSpec) -> RunSpec:
     """The spec with whole paths, so that it means the same from any folder."""
     paths = {name: str(data_path(value)) for name in ("data", "eval_data") if _is_path(value := getattr(spec, name))}
-    model = Path(spec.model).expanduser()
-    if _is_path(spec.model) and model.is_dir():
+    model = models.expanded(spec.model)
+    if _is_path(spec.model) and os.path.isdir(model):  # noqa: PTH112 - says no to any name, however long
         paths["model"] = str(model.absolute())
-    return spec.model_copy(update=paths)
+    return specs.make({**vars(spec), **paths})
 
 
 def look_ahead(spec: RunSpec) -> Prospect:

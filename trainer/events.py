@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
@@ -152,11 +153,31 @@ Event = (
 )  # fmt: skip
 Ending = Finished | Stopped | Failed
 
+
+def _whole(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or abs(value) >= 2**63:
+        raise TypeError(f"{value!r} is no whole number")
+    return value
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is no text")
+    return value
+
+
+def _number_or_none(value: Any) -> float | None:
+    return None if value is None else float(value)
+
+
+_readers: dict[str, Callable[[Any], Any]] = {"int": _whole, "float": float, "float | None": _number_or_none}
 _snake = {
     kind: "".join(f"_{c.lower()}" if c.isupper() else c for c in kind.__name__).lstrip("_") for kind in Event.__args__
 }
-_kinds = {name: kind for kind, name in _snake.items()}
-_floats = {kind: tuple(f.name for f in fields(kind) if str(f.type).startswith("float")) for kind in _snake}
+_kinds: dict[str, Callable[..., Event]] = {name: kind for kind, name in _snake.items()}
+_fields: dict[str, dict[str, Callable[[Any], Any]]] = {
+    name: {f.name: _readers.get(str(f.type), _text) for f in fields(kind)} for kind, name in _snake.items()
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,15 +213,12 @@ def decode(line: str | bytes) -> Entry:
 
     Fields this version does not know are left out, so that a newer log still opens.
     """
-    raw = json.loads(line)
     try:
-        kind = _kinds[raw["event"]]
-        given = {f.name: raw[f.name] for f in fields(kind) if f.name in raw}
-        for name in _floats[kind]:
-            if given.get(name) is not None:
-                given[name] = float(given[name])
-        return Entry(int(raw["seq"]), float(raw["time"]), float(raw["elapsed"]), kind(**given))
-    except (KeyError, TypeError) as error:
+        raw = json.loads(line)
+        kind = raw["event"]
+        given = {name: read(raw[name]) for name, read in _fields[kind].items() if name in raw}
+        return Entry(_whole(raw["seq"]), float(raw["time"]), float(raw["elapsed"]), _kinds[kind](**given))
+    except (KeyError, TypeError, OverflowError, RecursionError) as error:
         raise ValueError(f"not an event: {error}") from None
 
 

@@ -34,11 +34,11 @@ def main(run: RunDir, ready_fd: int | None = None) -> int:
     os.umask(0o077)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        lock = Lock(run)
+        lock = Lock(run.path)
         spec = run.spec()
         log = EventLog(run)
     except RunError as error:
-        _say(ready_fd, f"error: {error}")
+        _say(ready_fd, f"{'locked' if isinstance(error, Locked) else 'error'}: {error}")
         print(error, file=sys.stderr)
         return EXIT_LOCKED if isinstance(error, Locked) else EXIT_FAILED
     control = Control(folder=run.path)

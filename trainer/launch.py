@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -9,7 +10,7 @@ import sys
 from pathlib import Path
 
 from trainer import check, rundir
-from trainer.rundir import RunDir, RunError
+from trainer.rundir import Command, Locked, RunDir, RunError
 from trainer.spec import RunSpec
 
 _children: list[subprocess.Popen[bytes]] = []  # kept so that they can be reaped, never signalled
@@ -21,8 +22,11 @@ def start(runs_dir: Path, spec: RunSpec) -> RunDir:
     try:
         launch(run)
     except RunError:
-        if not run.events_file.exists():
+        if not run.read_lines()[0]:
             shutil.rmtree(run.path, ignore_errors=True)
+        raise
+    except KeyboardInterrupt:  # the host may be up by now, and nobody would know of it
+        run.ask(Command("stop"))
         raise
     return run
 
@@ -30,11 +34,14 @@ def start(runs_dir: Path, spec: RunSpec) -> RunDir:
 def launch(run: RunDir) -> int:
     """Start the host of a run and wait until it holds the run; returns its pid.
 
-    Raises RunError with the host's own reason when it refuses, or with the end of host.log when it dies.
+    Raises Locked or RunError with the host's own reason when it refuses, or with the end of host.log when it dies.
     Blocks for the start of a Python process (a fraction of a second), not for loading the model.
     """
+    try:
+        log = os.open(run.host_log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise RunError(f"{run.path} can't be written: {error.strerror}.") from None
     read_fd, write_fd = os.pipe()
-    log = os.open(run.host_log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     try:
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "trainer", str(run.path), str(write_fd)],
@@ -57,9 +64,12 @@ def launch(run: RunDir) -> int:
         answer = pipe.readline().strip()  # "" when the host died: its end of the pipe is closed then
     if answer == "ok":
         return process.pid
-    if answer.startswith("error: "):
-        raise RunError(answer.removeprefix("error: "))
-    raise RunError(f"The host died at once; the reason is at the end of {run.host_log}: {_last_line(run.host_log)}")
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(5)  # it is on its way out; until it is gone it may hold the run
+    verdict, _, reason = answer.partition(": ")
+    if reason:
+        raise Locked(reason) if verdict == "locked" else RunError(reason)
+    raise RunError(f"The host died at once; the last it said is: {_last_line(run.host_log)}")
 
 
 def host_environment() -> dict[str, str]:

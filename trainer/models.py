@@ -55,12 +55,17 @@ def look_up(model: str) -> ModelInfo:
         if not (folder / "config.json").is_file():
             raise NotFetched(f"{FETCHABLE[model]} is not here yet: `finetunegem fetch {model}` brings it.")
         return ModelInfo(model, "fetched", str(folder), _parameters(folder), FETCHABLE[model])
-    folder = Path(model).expanduser()
-    if folder.exists() or not _HUB_ID.match(model):
+    folder = expanded(model)
+    if _exists(folder) or not _HUB_ID.match(model):
         return _folder(model, folder)
     cached = _in_hub_cache(model)
     size = _parameters(cached) if cached else _size_in_name(model)
     return ModelInfo(model, "hub", model, size, "in the Hugging Face cache" if cached else "to be downloaded")
+
+
+def expanded(path: str) -> Path:
+    """The path with a leading ~ made a home folder, where there is such a user; any text is taken."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111 - Path.expanduser raises for an unknown user
 
 
 def suggested(info: ModelInfo, method: str | None = None) -> dict[str, float | str]:
@@ -80,7 +85,7 @@ def suggested(info: ModelInfo, method: str | None = None) -> dict[str, float | s
 def _builtin(model: str) -> ModelInfo:
     name = model.removeprefix("builtin:")
     folder = BUILTIN / name
-    if not re.fullmatch(r"[a-z0-9-]+", name) or not (folder / "config.json").is_file():
+    if not re.fullmatch(r"[a-z0-9-]{1,64}", name) or not (folder / "config.json").is_file():
         known = ", ".join(sorted(f"builtin:{p.parent.name}" for p in BUILTIN.glob("*/config.json")))
         raise ModelError(f"There is no built-in model {model!r}; there is {known}.")
     return ModelInfo(model, "builtin", str(folder), _parameters(folder), "a toy that shows the curves")
@@ -89,7 +94,7 @@ def _builtin(model: str) -> ModelInfo:
 def _folder(model: str, folder: Path) -> ModelInfo:
     if not model:
         raise ModelError("No model is given: take builtin:tiny, smollm2, a model folder or a Hugging Face id.")
-    if not folder.exists():
+    if not _exists(folder):
         raise ModelError(
             f"{model}: there is no such folder, and it is no Hugging Face id (those look like owner/name)."
         )
@@ -104,9 +109,14 @@ def _folder(model: str, folder: Path) -> ModelInfo:
     return ModelInfo(model, "folder", str(folder.absolute()), _parameters(folder))
 
 
+def _exists(path: Path) -> bool:
+    return os.path.exists(path)  # noqa: PTH110 - Path.exists raises for a name that is too long
+
+
 def _in_hub_cache(model: str) -> Path | None:
     """The newest snapshot of a hub model in the local Hugging Face cache."""
-    home = Path(os.environ.get("HF_HOME") or Path("~/.cache/huggingface").expanduser())
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or expanded("~/.cache"))
+    home = Path(os.environ.get("HF_HOME") or cache / "huggingface")
     hub = Path(os.environ.get("HF_HUB_CACHE") or home / "hub")
     snapshots = hub / f"models--{model.replace('/', '--')}" / "snapshots"
     found = [p.parent for p in snapshots.glob("*/config.json")]
@@ -115,9 +125,10 @@ def _in_hub_cache(model: str) -> Path | None:
 
 def _parameters(folder: Path) -> int | None:
     """Counted from the safetensors headers (8 bytes length, then JSON); None where that can't be read."""
+    files = list(folder.glob("model*.safetensors")) or list(folder.glob("*.safetensors"))
     try:
-        counts = [_in_file(file) for file in sorted(folder.glob("*.safetensors"))]
-    except (OSError, ValueError, struct.error, KeyError, TypeError, AttributeError):
+        counts = [_in_file(file) for file in files]
+    except (OSError, ValueError, struct.error, KeyError, TypeError, AttributeError, RecursionError):
         return None
     return sum(counts) or None
 

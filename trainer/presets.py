@@ -13,7 +13,7 @@ from pathlib import Path
 import platformdirs
 
 from trainer import spec as specs
-from trainer.rundir import write_whole
+from trainer.files import write_whole
 from trainer.spec import RunSpec, Value
 
 BUILTIN = Path(__file__).parent.parent / "presets"

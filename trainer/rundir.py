@@ -10,13 +10,10 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import json
 import os
 import re
 import secrets
-import struct
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -26,19 +23,18 @@ from typing import Literal
 
 from trainer import spec as specs
 from trainer.events import Entry, Event, Failed, Finished, Stopped, decode, encode
+from trainer.files import append_line, reason, whole_lines, write_line, write_whole
+from trainer.lock import Lock as Lock
+from trainer.lock import Locked as Locked
+from trainer.lock import RunError as RunError
+from trainer.lock import lock_owner
 from trainer.spec import RunSpec
 from trainer.state import RunState
 
 Status = Literal["starting", "running", "paused", "stopping", "finished", "stopped", "failed", "crashed"]
 LIVE: frozenset[Status] = frozenset({"starting", "running", "paused", "stopping"})
 
-
-class RunError(Exception):
-    """Something about a run directory is wrong; the text is one sentence for a person."""
-
-
-class Locked(RunError):
-    """Another process holds the run."""
+_DATED = re.compile(r"\d{4}-\d\d-\d\d-\d{4}-", re.ASCII)  # how `create` begins a name
 
 
 @dataclass(frozen=True)
@@ -76,7 +72,7 @@ class RunDir:
         try:
             return specs.make(specs.from_toml(file.read_text("utf-8"), file))
         except (OSError, UnicodeDecodeError) as error:
-            raise RunError(f"{file} can't be read: {_reason(error)}.") from None
+            raise RunError(f"{file} can't be read: {reason(error)}.") from None
         except specs.SpecError as error:
             raise RunError(str(error)) from None
 
@@ -84,7 +80,7 @@ class RunDir:
 
     def read_lines(self, offset: int = 0) -> tuple[list[bytes], int]:
         """Whole lines of the log as they stand, from a byte offset on, and the next offset."""
-        return _whole_lines(self.events_file, offset)
+        return whole_lines(self.events_file, offset)
 
     def read_events(self, offset: int = 0) -> tuple[list[Entry], int, int]:
         """Whole lines from a byte offset on: (entries, next offset, lines that are no event)."""
@@ -104,12 +100,12 @@ class RunDir:
         """Append one command; raises RunError if the folder can't be written."""
         line = {"time": round(time.time(), 3), **command.__dict__}
         try:
-            _append(self.path / "commands.jsonl", json.dumps(line))
+            append_line(self.path / "commands.jsonl", json.dumps(line))
         except OSError as error:
-            raise RunError(f"{self.path} can't be written: {_reason(error)}.") from None
+            raise RunError(f"{self.path} can't be written: {reason(error)}.") from None
 
     def read_commands(self, offset: int = 0) -> tuple[list[Command], int]:
-        lines, offset = _whole_lines(self.path / "commands.jsonl", offset)
+        lines, offset = whole_lines(self.path / "commands.jsonl", offset)
         return [command for line in lines if (command := _command(line))], offset
 
     # --- who drives it -----------------------------------------------------------------------------------------
@@ -122,7 +118,7 @@ class RunDir:
         """
         try:
             with (self.path / "lock").open("rb") as file:
-                return _lock_owner(file.fileno())
+                return lock_owner(file.fileno())
         except FileNotFoundError:
             return None
 
@@ -162,34 +158,10 @@ class EventLog:
     def append(self, event: Event) -> None:
         with self._mutex:
             entry = Entry(self._seq, time.time(), time.monotonic() - self._began, event)
-            _write_line(self._fd, encode(entry))
+            write_line(self._fd, encode(entry))
             self._seq += 1
 
     def close(self) -> None:
-        os.close(self._fd)
-
-
-class Lock:
-    """The host's hold on a run, for its life. `lockf`, not `flock`: a forked data worker must not inherit it.
-
-    Raises Locked with the owner's pid when another process has it. Never open the lock file again in the process
-    that holds it: closing that second handle would give the lock up.
-    """
-
-    def __init__(self, run: RunDir) -> None:
-        self._fd = os.open(run.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.lockf(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            owner = _lock_owner(self._fd)
-            os.close(self._fd)
-            if error.errno not in (errno.EACCES, errno.EAGAIN):
-                raise RunError(f"{run.path}/lock can't be locked: {_reason(error)}.") from None
-            raise Locked(f"{run.name} is already driven by process {owner}.") from None
-        os.ftruncate(self._fd, 0)
-        os.write(self._fd, json.dumps({"pid": os.getpid(), "started": time.time()}).encode())
-
-    def release(self) -> None:
         os.close(self._fd)
 
 
@@ -199,31 +171,51 @@ class Lock:
 def create(runs_dir: Path, spec: RunSpec) -> RunDir:
     """A new run directory with its spec.toml; raises RunError when it can't be made."""
     word = re.sub(r"[^A-Za-z0-9]+", "-", spec.name or spec.model.rsplit(":", 1)[-1].rstrip("/").rsplit("/", 1)[-1])
-    name = f"{time.strftime('%Y-%m-%d-%H%M')}-{word.strip('-')[:40].lower() or 'run'}-{secrets.token_hex(2)}"
-    path = runs_dir.absolute() / name
+    stem = f"{time.strftime('%Y-%m-%d-%H%M')}-{word[:40].strip('-').lower() or 'run'}"
     try:
         runs_dir.mkdir(parents=True, exist_ok=True)
-        path.mkdir(mode=0o700)
-        write_whole(path / "spec.toml", specs.to_toml(spec))
+        path = _new_folder(runs_dir.absolute(), stem)
+        try:
+            write_whole(path / "spec.toml", specs.to_toml(spec))
+        except OSError:
+            path.rmdir()
+            raise
     except OSError as error:
         raise RunError(
-            f"No run can be made in {runs_dir}: {_reason(error)}; give another folder with --runs-dir."
+            f"No run can be made in {runs_dir}: {reason(error)}; give another folder with --runs-dir."
         ) from None
     return RunDir(path)
 
 
+def _new_folder(parent: Path, stem: str) -> Path:
+    """A folder of a name that no other has."""
+    for _ in range(100):
+        with contextlib.suppress(FileExistsError):
+            path = parent / f"{stem}-{secrets.token_hex(2)}"
+            path.mkdir(mode=0o700)
+            return path
+    raise FileExistsError(errno.EEXIST, "too many runs within a minute")
+
+
 def list_runs(runs_dir: Path) -> list[RunDir]:
-    """All run directories, newest first: by the minute in the name, within it by when spec.toml was written."""
+    """All run directories, newest first: by the minute in the name, within it by when spec.toml was written.
+
+    A folder that a person renamed counts by its spec.toml alone.
+    """
     made: list[tuple[str, int, Path]] = []
     with contextlib.suppress(OSError):
         for path in runs_dir.iterdir():
             with contextlib.suppress(OSError):
-                made.append((path.name[:15], (path / "spec.toml").stat().st_mtime_ns, path))
+                written = (path / "spec.toml").stat().st_mtime_ns
+                minute = time.strftime("%Y-%m-%d-%H%M", time.localtime(written // 10**9))
+                made.append((path.name[:15] if _DATED.match(path.name) else minute, written, path))
     return [RunDir(path.absolute()) for _, _, path in sorted(made, reverse=True)]
 
 
 def find(runs_dir: Path, text: str) -> RunDir:
     """The run meant by a path, a name, or any part of a name that only one run has; "last" is the newest."""
+    if not text:
+        raise RunError("No run is named; `finetunegem list` shows them.")
     if os.sep in text and (Path(text) / "spec.toml").is_file():
         return RunDir(Path(text).absolute())
     runs = list_runs(runs_dir)
@@ -240,76 +232,18 @@ def find(runs_dir: Path, text: str) -> RunDir:
     raise RunError(f"{text!r} could be {', '.join(run.name for run in close[:4])}; give more of the name.")
 
 
-def write_whole(file: Path, text: str) -> None:
-    """Replace a file by one rename, so that a reader sees the old text or the new one, never a part."""
-    new = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
-    fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(fd, "w", encoding="utf-8") as handle:
-            handle.write(text)
-            handle.flush()
-            os.fsync(handle.fileno())
-        new.replace(file)
-    except OSError:
-        new.unlink(missing_ok=True)
-        raise
-
-
 # --- small parts -------------------------------------------------------------------------------------------------
-
-
-def _whole_lines(file: Path, offset: int) -> tuple[list[bytes], int]:
-    try:
-        with file.open("rb") as handle:
-            handle.seek(offset)
-            data = handle.read()
-    except FileNotFoundError:
-        return [], offset
-    end = data.rfind(b"\n") + 1
-    return data[:end].split(b"\n")[:-1] if end else [], offset + end
-
-
-def _append(file: Path, line: str) -> None:
-    fd = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        _write_line(fd, line)
-    finally:
-        os.close(fd)
-
-
-def _write_line(fd: int, line: str) -> None:
-    """One write of one line; if only a part fits (disk full), that part is taken back."""
-    data = line.encode("ascii") + b"\n"
-    before = os.fstat(fd).st_size
-    written = os.write(fd, data)
-    if written != len(data):
-        os.ftruncate(fd, before)
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _command(line: bytes) -> Command | None:
     try:
         raw = json.loads(line)
         verb, keep, step = raw["command"], raw.get("keep"), raw.get("step")
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
     if verb not in ("stop", "pause", "continue") or keep not in ("best", "last", None):
         return None
     return Command(verb, keep, step if isinstance(step, int) else None)
-
-
-def _lock_owner(fd: int) -> int | None:
-    """Who holds a POSIX lock on this file, by F_GETLK (fcntl(2)); the struct differs by system."""
-    mac = sys.platform == "darwin"
-    layout = "qqihh" if mac else "hhqqi4x"
-    whole = (0, 0, 0, fcntl.F_WRLCK, 0) if mac else (fcntl.F_WRLCK, 0, 0, 0, 0)
-    answer = struct.unpack(layout, fcntl.fcntl(fd, fcntl.F_GETLK, struct.pack(layout, *whole)))
-    kind, pid = (answer[3], answer[2]) if mac else (answer[0], answer[4])
-    return None if kind == fcntl.F_UNLCK else int(pid)
-
-
-def _reason(error: Exception) -> str:
-    return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
 def walk_size(path: Path) -> int:

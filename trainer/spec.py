@@ -6,18 +6,32 @@ reference. It knows values and words, not files: whether a path exists is `train
 
 from __future__ import annotations
 
-import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast, get_args, get_origin
+from typing import Literal
 
 import tomli_w
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-Value = int | float | str
-Group = Literal["main", "model", "data", "method", "schedule", "run"]
+from trainer.knob import Group, Knob, Value, convert, knob, knobs_of, next_rung, show
+
+__all__ = [
+    "GROUP_TITLES",
+    "KNOBS",
+    "Knob",
+    "RunSpec",
+    "SpecError",
+    "Value",
+    "from_toml",
+    "make",
+    "parse",
+    "read",
+    "show",
+    "step",
+    "to_toml",
+]
+
 GROUP_TITLES: dict[Group, str] = {
     "model": "Model",
     "data": "Data",
@@ -36,86 +50,10 @@ class SpecError(ValueError):
 
 
 @dataclass(frozen=True)
-class Knob:
-    """How one field of RunSpec is shown and stepped; made from the declaration, never by hand."""
-
-    name: str
-    label: str
-    group: Group
-    default: Value
-    kind: Literal["int", "float", "choice", "text"]
-    low: float | None
-    high: float | None
-    above_low: bool  # the lower bound itself is not allowed
-    unit: str
-    help: str
-    choices: tuple[str, ...]
-    ladder: Literal["", "one", "two", "log"]  # what one press of an arrow key does
-
-    @property
-    def flag(self) -> str:
-        return "--" + self.name.replace("_", "-")
-
-    @property
-    def bounds(self) -> str:
-        """The allowed values in words: "1 to 1000"."""
-        if self.kind == "choice":
-            return ", ".join(self.choices)
-        if self.low is None or self.high is None:
-            return ""
-        between = "above {} up to {}" if self.above_low else "{} to {}"
-        return between.format(show(self.low), show(self.high))
-
-    def sentence(self, raw: object) -> str:
-        """What to say when `raw` is not allowed here."""
-        given = f"not {str(raw)[:60]!r}" if str(raw).strip() else "but it is empty"
-        if self.kind == "choice":
-            return f"{self.label} must be one of {self.bounds}, {given}."
-        if self.kind == "text":
-            return f"{self.label} must be text on one line, {given}."
-        number = "a whole number" if self.kind == "int" else "a number"
-        bounds = self.bounds if self.above_low else f"from {self.bounds}"
-        return f"{self.label} must be {number} {bounds}, {given}."
-
-
-def _plain(value: object) -> object:
-    """Refuse what pydantic would bend into a number or a text: true, null, lists, tables."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise ValueError("not a plain value")
-    return value
-
-
-def _one_line(value: object) -> object:
-    if not isinstance(value, str) or any(ord(c) < 32 or 0xD800 <= ord(c) <= 0xDFFF for c in value):
-        raise ValueError("not one line of text")
-    return value.strip()
-
-
-Int = Annotated[int, BeforeValidator(_plain)]
-Float = Annotated[float, BeforeValidator(_plain)]
-Line = Annotated[str, BeforeValidator(_one_line)]
-
-
-def _knob(
-    default: Value,
-    label: str,
-    group: Group,
-    help: str,
-    *,
-    unit: str = "",
-    ladder: str = "",
-    **bounds: float,
-) -> Any:
-    extra = {"label": label, "group": group, "unit": unit, "ladder": ladder}
-    return Field(default, description=help, json_schema_extra=extra, **bounds)  # type: ignore[call-overload]
-
-
-class RunSpec(BaseModel):
+class RunSpec:
     """One run, as asked: the shape of a preset, of spec.toml, of the form and of the command line."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
-
-    epochs: Int = _knob(
+    epochs: int = knob(
         5,
         "Epochs",
         "main",
@@ -126,7 +64,7 @@ class RunSpec(BaseModel):
         ge=1,
         le=1000,
     )
-    batch_size: Int = _knob(
+    batch_size: int = knob(
         4,
         "Batch size",
         "main",
@@ -137,7 +75,7 @@ class RunSpec(BaseModel):
         ge=1,
         le=4096,
     )
-    learning_rate: Float = _knob(
+    learning_rate: float = knob(
         1e-3,
         "Learning rate",
         "main",
@@ -149,14 +87,14 @@ class RunSpec(BaseModel):
         le=1.0,
     )
 
-    model: Line = _knob(
+    model: str = knob(
         "builtin:tiny",
         "Model",
         "model",
         "builtin:tiny (a toy that shows the curves), smollm2 (a real small assistant), a model folder, "
         "or a Hugging Face id such as Qwen/Qwen2.5-0.5B-Instruct.",
     )
-    max_length: Int = _knob(
+    max_length: int = knob(
         512,
         "Max length",
         "model",
@@ -166,13 +104,13 @@ class RunSpec(BaseModel):
         ge=8,
         le=131072,
     )
-    data: Line = _knob(
+    data: str = knob(
         "builtin:codephreak",
         "Data file",
         "data",
         "JSON or JSONL with messages, instruction/input/output, prompt/completion or text_input/output.",
     )
-    eval_share: Float = _knob(
+    eval_share: float = knob(
         0.1,
         "Validation share",
         "data",
@@ -181,21 +119,21 @@ class RunSpec(BaseModel):
         gt=0.0,
         le=0.9,
     )
-    eval_data: Line = _knob(
+    eval_data: str = knob(
         "",
         "Validation file",
         "data",
         "A file of its own for eval loss, in any shape the data file may have; empty: the share is used.",
     )
-    method: Literal["full", "lora"] = _knob(
+    method: Literal["full", "lora"] = knob(
         "full",
         "Train",
         "method",
         "full: all weights move. lora: small adapters beside frozen weights, a fraction of the memory, "
         "and about ten times the learning rate.",
     )
-    lora_rank: Int = _knob(16, "LoRA rank", "method", "Width of the adapters.", ladder="two", ge=1, le=1024)
-    lora_alpha: Float = _knob(
+    lora_rank: int = knob(16, "LoRA rank", "method", "Width of the adapters.", ladder="two", ge=1, le=1024)
+    lora_alpha: float = knob(
         32.0,
         "LoRA alpha",
         "method",
@@ -203,16 +141,16 @@ class RunSpec(BaseModel):
         gt=0.0,
         le=4096.0,
     )
-    lora_dropout: Float = _knob(
+    lora_dropout: float = knob(
         0.0, "LoRA dropout", "method", "Dropout before the adapters, while training.", ge=0.0, le=0.9
     )
-    schedule: Literal["constant", "linear", "cosine"] = _knob(
+    schedule: Literal["constant", "linear", "cosine"] = knob(
         "linear",
         "Schedule",
         "schedule",
         "How the learning rate goes on after warmup: it stays, or falls to zero by the last step.",
     )
-    warmup: Float = _knob(
+    warmup: float = knob(
         0.05,
         "Warmup",
         "schedule",
@@ -221,11 +159,11 @@ class RunSpec(BaseModel):
         ge=0.0,
         le=1.0,
     )
-    optimizer: Literal["adamw", "adam", "adagrad", "rmsprop", "sgd"] = _knob(
+    optimizer: Literal["adamw", "adam", "adagrad", "rmsprop", "sgd"] = knob(
         "adamw", "Optimizer", "schedule", "AdamW unless you know why not; SGD runs with momentum 0.9."
     )
-    weight_decay: Float = _knob(0.0, "Weight decay", "schedule", "Pulls the weights towards zero.", ge=0.0, le=1.0)
-    max_grad_norm: Float = _knob(
+    weight_decay: float = knob(0.0, "Weight decay", "schedule", "Pulls the weights towards zero.", ge=0.0, le=1.0)
+    max_grad_norm: float = knob(
         1.0,
         "Gradient clip",
         "schedule",
@@ -233,7 +171,7 @@ class RunSpec(BaseModel):
         ge=0.0,
         le=1e6,
     )
-    eval_every: Int = _knob(
+    eval_every: int = knob(
         0,
         "Evaluate every",
         "run",
@@ -242,13 +180,13 @@ class RunSpec(BaseModel):
         ge=0,
         le=1_000_000,
     )
-    keep: Literal["best", "last"] = _knob(
+    keep: Literal["best", "last"] = knob(
         "best",
         "Keep at the end",
         "run",
         "The model at the lowest eval loss, or the one after the last step.",
     )
-    seed: Int = _knob(
+    seed: int = knob(
         42,
         "Seed",
         "run",
@@ -256,46 +194,18 @@ class RunSpec(BaseModel):
         ge=0,
         le=2**32 - 1,
     )
-    name: Line = _knob("", "Name", "run", "A word for the run's folder; empty: the model's name.")
-    backend: Literal["local", "replay"] = _knob(
+    name: str = knob("", "Name", "run", "A word for the run's folder; empty: the model's name.")
+    backend: Literal["local", "replay"] = knob(
         "local", "Where", "run", "local: this machine. replay: plays a recorded run again."
     )
 
-
-def _make_knob(name: str) -> Knob:
-    field = RunSpec.model_fields[name]
-    extra = field.json_schema_extra
-    assert isinstance(extra, dict)
-    kinds: dict[object, Literal["int", "float", "text"]] = {int: "int", float: "float", str: "text"}
-    choice = get_origin(field.annotation) is Literal
-    limits = {key: getattr(m, key) for m in field.metadata for key in ("ge", "gt", "le") if hasattr(m, key)}
-    return Knob(
-        name=name,
-        label=str(extra["label"]),
-        group=cast(Group, extra["group"]),
-        default=field.default,
-        kind="choice" if choice else kinds[field.annotation],
-        low=limits.get("ge", limits.get("gt")),
-        high=limits.get("le"),
-        above_low="gt" in limits,
-        unit=str(extra["unit"]),
-        help=field.description or "",
-        choices=get_args(field.annotation) if choice else (),
-        ladder=cast(Literal["", "one", "two", "log"], extra["ladder"]),
-    )
+    def __post_init__(self) -> None:
+        """Checks and converts every field; raises SpecError naming every wrong one."""
+        for name, value in read(vars(self)).items():
+            object.__setattr__(self, name, value)
 
 
-KNOBS: dict[str, Knob] = {name: _make_knob(name) for name in RunSpec.model_fields}
-
-
-def show(value: Value) -> str:
-    """A value as a person would type it: 0.001 → "1e-3", 0.05 → "0.05", 5.0 → "5"."""
-    if isinstance(value, str | int):
-        return str(value)
-    if value and abs(value) < 0.01:
-        digits, _, power = f"{value:.6e}".partition("e")
-        return f"{digits.rstrip('0').rstrip('.')}e{int(power)}"
-    return f"{value:.12g}"
+KNOBS: dict[str, Knob] = knobs_of(RunSpec)
 
 
 def parse(name: str, raw: object) -> Value:
@@ -306,20 +216,15 @@ def parse(name: str, raw: object) -> Value:
 def read(raw: Mapping[str, object]) -> dict[str, Value]:
     """The given fields, checked and converted; raises SpecError naming every wrong one."""
     problems: dict[str, str] = {}
-    known = {name: value for name, value in raw.items() if name in KNOBS}
-    for name in raw.keys() - known.keys():
-        problems[name] = f"There is no setting called {name[:60]!r}."
     values: dict[str, Value] = {}
-    try:
-        spec = RunSpec.model_validate(known)
-        values = {name: getattr(spec, name) for name in known}
-    except ValidationError as error:
-        for detail in error.errors():
-            name = str(detail["loc"][0])
-            problems[name] = KNOBS[name].sentence(raw[name])
-    for name, value in values.items():
-        if isinstance(value, float) and not math.isfinite(value):
-            problems[name] = KNOBS[name].sentence(raw[name])
+    for name, value in raw.items():
+        if name not in KNOBS:
+            problems[name] = f"There is no setting called {name[:60]!r}."
+            continue
+        try:
+            values[name] = convert(KNOBS[name], value)
+        except (ValueError, OverflowError):
+            problems[name] = KNOBS[name].sentence(value)
     if problems:
         raise SpecError(problems)
     return values
@@ -331,25 +236,8 @@ def make(raw: Mapping[str, object]) -> RunSpec:
 
 
 def step(name: str, value: float, up: bool) -> Value:
-    """The next value on the field's ladder: whole numbers, powers of two, or 1-3-10 (learning rate).
-
-    A value between two rungs goes to the nearer end of its gap; the bounds hold.
-    """
-    knob = KNOBS[name]
-    assert knob.low is not None
-    assert knob.high is not None
-    if knob.ladder == "log":
-        rungs = [float(f"{m}e{e}") for e in range(-8, 1) for m in (1, 3)]
-    elif knob.ladder == "two":
-        rungs = [float(2**power) for power in range(18)]
-    else:
-        rungs = [math.floor(value) + 1.0 if up else math.ceil(value) - 1.0]
-    rungs = [rung for rung in rungs if knob.low <= rung <= knob.high]
-    beyond = [rung for rung in rungs if (rung > value * (1 + 1e-9) if up else rung < value * (1 - 1e-9))]
-    if not beyond:
-        return int(value) if knob.kind == "int" else value
-    nearest = min(beyond) if up else max(beyond)
-    return int(nearest) if knob.kind == "int" else nearest
+    """The field's next value on its ladder, see `trainer.knob.next_rung`."""
+    return next_rung(KNOBS[name], value, up)
 
 
 def to_toml(spec: RunSpec) -> str:
@@ -360,7 +248,7 @@ def from_toml(text: str, where: Path | str) -> dict[str, Value]:
     """The fields a TOML text sets; raises SpecError that begins with the file's name."""
     try:
         raw = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # besides TOMLDecodeError: endless numbers, endless nesting
         raise SpecError({"": f"{where} is not TOML: {error}."}) from None
     try:
         return read(raw)

@@ -10,14 +10,16 @@ import importlib
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from trainer.rundir import RunDir
 
 from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
 from trainer import presets
-from trainer.rundir import RunDir
 from trainer.spec import Value
 
 

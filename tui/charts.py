@@ -159,9 +159,7 @@ def _draw_frame(
     room = cells.width - left - cell_len(label) - 2
     steps = x_ticks(axes, cells.width - left)
     across = [
-        (at, text)
-        for at, text in steps
-        if ticks and _column(at, axes, cells.width - left) + len(text) / 2 < room
+        (at, text) for at, text in steps if ticks and _column(at, axes, cells.width - left) + len(text) / 2 < room
     ]
     across = across or list(steps[:1])  # without any tick, plotext has no row for them
     limits = _limits(axes, log_y)
@@ -247,10 +245,7 @@ def _legend(curves: Sequence[Curve], marks: Sequence[Mark], width: int) -> Strip
 
     When it is narrow the faint curves go first: their line explains itself.
     """
-    entries = [
-        (curve.faint, FAINT_LINE if curve.faint else DOT if curve.dots else LINE, curve)
-        for curve in curves
-    ]
+    entries = [(curve.faint, FAINT_LINE if curve.faint else DOT if curve.dots else LINE, curve) for curve in curves]
     items = [(faint, glyph, item.color, _plain(item.label, 60)) for faint, glyph, item in entries]
     items += [(False, BEST, mark.color, _plain(mark.label, 60)) for mark in marks]
     while items and sum(len(item[3]) + 4 for item in items) - 2 > width:

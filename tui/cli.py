@@ -10,10 +10,12 @@ import argparse
 import os
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 from trainer import __version__
 from trainer.models import FETCHABLE
 from trainer.spec import KNOBS, show
+from tui.safe import safe
 
 HIDDEN = ("backend",)
 
@@ -31,8 +33,15 @@ def main(arguments: list[str] | None = None) -> int:
     return dispatch(options)
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, with nothing in it that a terminal obeys."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {safe(message)} (see {self.prog} --help)\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser: argparse.ArgumentParser = _Parser(
         prog="finetunegem",
         description="Fine-tune a language model: choose epochs, batch size and learning rate, watch, stop, compare. "
         "Without a command it opens the screen.",

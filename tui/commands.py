@@ -6,7 +6,9 @@ Every text from outside (file names, errors, model names) goes through `safe` be
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
+import os
 import subprocess
 import sys
 import time
@@ -40,7 +42,9 @@ def dispatch(options: argparse.Namespace) -> int:
         "fetch": _fetch,
     }
     try:
-        return commands[options.command](options)
+        code = commands[options.command](options)
+        print(end="", flush=True)
+        return code
     except Locked as error:
         return _complain(str(error), EXIT_LOCKED)
     except (UsageError, RunError, DataError, presets.PresetError, specs.SpecError, models.ModelError) as error:
@@ -48,8 +52,10 @@ def dispatch(options: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except BrokenPipeError:  # the reader of a pipe went away; the run, if any, goes on
-        sys.stderr.close()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left to flush goes nowhere
         return EXIT_FAILED
+    except OSError as error:
+        return _complain(f"{error.filename or options.command}: {error.strerror or error}.", EXIT_FAILED)
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -99,7 +105,11 @@ def _list(options: argparse.Namespace) -> int:
     if not runs and not options.json:
         print(said(f"There are no runs in {options.runs_dir.absolute()}."))
     for run in runs:
-        line = summary(run)
+        try:
+            line = summary(run)
+        except OSError as error:  # one that can't be read hides no other
+            print(said(f"{run.name}: {error.filename}: {error.strerror}."), file=sys.stderr)
+            continue
         print(json.dumps(line.fields()) if options.json else said(line.text()))
     return 0
 
@@ -162,12 +172,15 @@ def _presets(options: argparse.Namespace) -> int:
         three = f"{spec.epochs} epochs, batch {spec.batch_size}, learning rate {show(spec.learning_rate)}"
         kind = "built-in" if preset.builtin else str(preset.file)
         plain = f"{preset.name}: {spec.model}, {spec.method}, {three} ({kind})"
-        fields = {"name": preset.name, "builtin": preset.builtin, "file": str(preset.file), **spec.model_dump()}
+        fields = {"name": preset.name, "builtin": preset.builtin, "file": str(preset.file), **vars(spec)}
         print(json.dumps(fields) if options.json else said(plain))
     return 0
 
 
 def _fetch(options: argparse.Namespace) -> int:
+    with contextlib.suppress(models.NotFetched):
+        print(said(models.look_up(options.model).source))
+        return 0
     target = models.cache_dir(options.model)
     command = [sys.executable, "-P", "-m", "trainer.backends.local.fetch", options.model, str(target)]
     failed = f"{options.model} could not be fetched."

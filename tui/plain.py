@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import time
 from dataclasses import dataclass, field
 
 from trainer import result
-from trainer.events import CheckpointSaved, Entry, Evaluated, Noted, PhaseEntered, StepTaken
+from trainer.events import CheckpointSaved, Entry, Evaluated, Noted, PhaseEntered, StepTaken, decode
 from trainer.follow import Follower, View
 from trainer.rundir import Command, RunDir, RunError
 from trainer.spec import RunSpec, show
@@ -23,7 +24,7 @@ EXIT_FAILED, EXIT_INTERRUPTED = 1, 130
 def said(text: str, keep: str = "") -> str:
     """Text for stdout: nothing in it that a terminal obeys, but for a leading `keep`."""
     body = text.removeprefix(keep)
-    encoding = sys.stdout.encoding or "utf-8"
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"  # stdout is None where it was closed
     return text[: len(text) - len(body)] + safe(body).encode(encoding, "replace").decode(encoding)
 
 
@@ -35,20 +36,31 @@ def follow(run: RunDir, *, as_json: bool, owner: bool = True) -> int:
     follower = Follower(run)
     printer = _Json(run) if as_json else _Lines()
     interrupted = False
-    while True:
-        try:
+
+    def interrupt(_number: int, _frame: object) -> None:
+        nonlocal interrupted
+        if interrupted or not owner:
+            raise KeyboardInterrupt
+        interrupted = True
+        run.ask(Command("stop"))
+        print(said("stopping… (once more leaves it to itself)"), file=sys.stderr)
+
+    # A handler of its own, since an exception in the middle of a look or a line would lose what was read.
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.SIG_IGN:  # a job in the background of a script ignores it
+        signal.signal(signal.SIGINT, interrupt)
+    try:
+        while True:
             view = follower.look()
             printer.show(follower.fresh, view)
             if not view.live:
                 break
             time.sleep(POLL_SECONDS)
-        except KeyboardInterrupt:
-            if interrupted or not owner:
-                print(f"{run.name} goes on; `finetunegem attach {run.name}` opens it.", file=sys.stderr)
-                return EXIT_INTERRUPTED
-            interrupted = True
-            run.ask(Command("stop"))
-            print("stopping… (once more leaves it to itself)", file=sys.stderr)
+    except KeyboardInterrupt:
+        print(said(f"{run.name} goes on; `finetunegem attach {run.name}` opens it."), file=sys.stderr)
+        return EXIT_INTERRUPTED
+    finally:
+        signal.signal(signal.SIGINT, before)
     line = summary(run, follower)
     print(said(line.ending()), file=sys.stderr if as_json else sys.stdout)
     if interrupted:
@@ -89,7 +101,7 @@ class Summary:
         evals = f"best {format.loss(best.eval_loss)} at step {best.step}" if best else "no eval loss"
         steps = f"step {self.state.step} of {total}" if total else f"step {self.state.step}"
         when = format.when(self.state.began, time.time()) if self.state.began else format.UNKNOWN
-        return f"{self.run.name:<44} {self.status:<9} {three:<12} {evals:<26} {steps:<18} {when}"
+        return f"{safe(self.run.name, one_line=True):<44} {self.status:<9} {three:<12} {evals:<26} {steps:<18} {when}"
 
     def ending(self) -> str:
         ending, saved = self.state.ending, self.state.saved
@@ -115,7 +127,7 @@ def summary(run: RunDir, follower: Follower | None = None) -> Summary:
 
 @dataclass
 class _Json:
-    """The log's lines as they stand."""
+    """The log's lines as they stand; what is no event is left out."""
 
     run: RunDir
     offset: int = 0
@@ -123,8 +135,12 @@ class _Json:
     def show(self, _fresh: list[Entry], _view: View) -> None:
         lines, self.offset = self.run.read_lines(self.offset)
         for line in lines:
-            print(line.decode("ascii", "replace"))
-        sys.stdout.flush()
+            try:
+                decode(line)
+            except ValueError:
+                continue
+            print(line.decode("ascii", "backslashreplace"))
+        print(end="", flush=True)
 
 
 @dataclass
@@ -138,7 +154,7 @@ class _Lines:
         for entry in fresh:
             if text := self._line(entry, view):
                 print(said(text))
-        sys.stdout.flush()
+        print(end="", flush=True)
 
     def _line(self, entry: Entry, view: View) -> str:
         match entry.event:

@@ -1,4 +1,4 @@
-"""A real terminal for tests: the app in a pty, its bytes fed to a screen emulator. Waits for text, never sleeps blindly."""
+"""A real terminal for tests: the app in a pty, its bytes fed to a screen emulator. Waits for text, never blindly."""
 
 from __future__ import annotations
 
@@ -62,4 +62,5 @@ class Terminal:
     def close(self) -> int | None:
         """Close the pty under the app, as a lost link does, and wait for the app's end."""
         self.child.close(force=True)
-        return self.child.exitstatus
+        status: int | None = self.child.exitstatus
+        return status

@@ -54,9 +54,7 @@ def test_pushing_one_by_one_is_the_whole_series() -> None:
     assert [average.push(value) for value in y] == ema(y, half_life=20)
 
 
-@pytest.mark.parametrize(
-    ("half_life", "alpha"), [(None, None), (3.0, 0.1), (0.0, None), (nan, None), (None, 1.5)]
-)
+@pytest.mark.parametrize(("half_life", "alpha"), [(None, None), (3.0, 0.1), (0.0, None), (nan, None), (None, 1.5)])
 def test_ema_refuses_senseless_settings(half_life: float | None, alpha: float | None) -> None:
     with pytest.raises(ValueError):
         Ema(half_life=half_life, alpha=alpha)

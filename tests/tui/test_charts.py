@@ -99,14 +99,9 @@ def test_ticks_and_step_label_are_on_the_last_row() -> None:
 
 def test_placeholder_only_while_there_is_nothing() -> None:
     assert any("waiting" in row for row in texts(draw([], [], 80, 24, placeholder="waiting")))
-    assert any(
-        "waiting" in row
-        for row in texts(draw([raw([nan, None])], [], 80, 24, placeholder="waiting"))
-    )
+    assert any("waiting" in row for row in texts(draw([raw([nan, None])], [], 80, 24, placeholder="waiting")))
     curves, marks = usual()
-    assert not any(
-        "waiting" in r for r in texts(draw(curves, marks, 80, 24, placeholder="waiting"))
-    )
+    assert not any("waiting" in r for r in texts(draw(curves, marks, 80, 24, placeholder="waiting")))
 
 
 HOSTILE: dict[str, list[float | None]] = {
@@ -226,8 +221,7 @@ def test_tick_labels_are_short_round_and_distinct() -> None:
             assert len(labels) >= 2
             assert len(set(labels)) == len(labels)
             assert all(
-                sum(c.isdigit() for c in label.split("e")[0].lstrip("0.")) <= 4 or high >= 1e4
-                for label in labels
+                sum(c.isdigit() for c in label.split("e")[0].lstrip("0.")) <= 4 or high >= 1e4 for label in labels
             )
     assert [label for _, label in y_ticks(Axes(0, 1, 0, 5), 27, False)] == list("012345")
     assert [label for _, label in y_ticks(Axes(0, 1, 0.01, 10), 30, True)] == [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -86,10 +87,16 @@ def _no_shape(file: Path, rows: list[Row], bad: list[BadRow]) -> DataError:
     if not rows:
         return DataError(f"{file}: the list is empty: give one with a row for each example.")
     value = rows[0].value
-    found = _keys(value) if isinstance(value, Mapping) else f"a {type(value).__name__}, not an object"
+    found = _keys(value) if isinstance(value, Mapping) else f"{_kind(value)}, not an object"
     return DataError(f"{file}:{rows[0].line}: the rows have {found}: wanted are {WANTED}.")
 
 
+def _kind(value: object) -> str:
+    """What a JSON value is, in JSON's words."""
+    kinds: dict[type, str] = {list: "a list", str: "a string", int: "a number", float: "a number"}
+    return kinds.get(type(value)) or json.dumps(value)
+
+
 def _keys(row: Mapping[str, object]) -> str:
-    names = ", ".join(str(key)[:30] for key in list(row)[:6])
+    names = ", ".join(" ".join(str(key)[:30].split()) for key in list(row)[:6])
     return f"the keys {names}" if names else "no keys"

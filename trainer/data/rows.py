@@ -1,4 +1,4 @@
-"""A JSON or JSONL file → its rows with their line numbers. Knows nothing of what a row means."""
+"""A JSON or JSONL file → its rows with their line numbers. What a row means is not its question."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from trainer.data.shapes import shape_of
 
 
 class DataError(Exception):
@@ -34,9 +36,9 @@ def read_rows(file: Path) -> Iterator[Row | BadRow]:
         raise DataError(f"{file}: the file is empty: give one with a row for each example.")
     start = text.lstrip()[0]
     if start == "[":
-        return _array(file, text)
-    if start == "{" and (whole := _one_object(text)) is not None:
-        return iter(whole)
+        return _array(file, text, text.index("["))
+    if start == "{" and (whole := _one_object(file, text)) is not None:
+        return whole
     if start != "{" and file.suffix.lower() not in (".jsonl", ".ndjson"):
         raise DataError(
             f"{file}:1: this is neither JSON nor JSONL (it begins with {text.lstrip()[:20]!r}): "
@@ -73,16 +75,19 @@ def _lines(text: str) -> Iterator[Row | BadRow]:
             yield BadRow(number, f"the line is not JSON ({_why(error)})")
 
 
-def _array(file: Path, text: str) -> Iterator[Row | BadRow]:
-    """One element after the other, so that each has its line and a break is named where it is."""
+def _array(file: Path, text: str, start: int, inside: bool = False) -> Iterator[Row | BadRow]:
+    """One element after the other, so that each has its line and a break is named where it is.
+
+    The list begins at `start`; it is the whole text unless it stands `inside` an object.
+    """
     decoder = json.JSONDecoder()
-    at, line = text.index("[") + 1, 1
+    at, line = start + 1, 1
     counted = 0
     while True:
         at = _skip_space(text, at)
         line, counted = line + text.count("\n", counted, at), at
         if text[at : at + 1] == "]":
-            if text[at + 1 :].strip():
+            if not inside and text[at + 1 :].strip():
                 raise DataError(f"{file}:{line}: there is more text after the list's end: remove it.")
             return
         try:
@@ -99,22 +104,30 @@ def _array(file: Path, text: str) -> Iterator[Row | BadRow]:
             raise DataError(f"{file}:{where}: a comma or ] is missing between rows: mend the file.")
 
 
-def _one_object(text: str) -> list[Row] | None:
-    """Rows of a file that is one JSON object over several lines: the one list of rows in it, or itself."""
-    first = text.lstrip().split("\n", 1)[0]
-    try:
-        json.loads(first)
-        return None  # a whole object on the first line: JSONL
-    except (ValueError, RecursionError):
-        pass
+def _one_object(file: Path, text: str) -> Iterator[Row | BadRow] | None:
+    """Rows of a file that is one JSON object: the one list of rows in it, or itself. None for anything else."""
     try:
         whole = json.loads(text)
     except (ValueError, RecursionError):
         return None
-    lists = [v for v in whole.values() if isinstance(v, list) and v and all(isinstance(r, dict) for r in v)]
-    if len(lists) == 1 and "messages" not in whole:
-        return [Row(1, value) for value in lists[0]]
-    return [Row(1, whole)]
+    lists = [k for k, v in whole.items() if isinstance(v, list) and v and all(isinstance(r, dict) for r in v)]
+    if len(lists) == 1 and shape_of(whole) is None:
+        return _array(file, text, _list_at(text, lists[0]), inside=True)
+    line = text.count("\n", 0, text.index("{")) + 1
+    return iter([Row(line, whole)])
+
+
+def _list_at(text: str, key: str) -> int:
+    """Where the list under a key of the one object begins; the text is known to be JSON."""
+    decoder = json.JSONDecoder()
+    at = text.index("{")
+    while True:
+        name, at = decoder.raw_decode(text, _skip_space(text, at + 1))
+        at = _skip_space(text, _skip_space(text, at) + 1)  # behind the colon
+        if name == key and text[at] == "[":
+            return at
+        _, at = decoder.raw_decode(text, at)
+        at = _skip_space(text, at)  # the comma
 
 
 def _skip_space(text: str, at: int) -> int:

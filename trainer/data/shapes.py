@@ -98,7 +98,7 @@ def _message(item: object) -> Message:
 
 def _system(row: Mapping[str, object]) -> tuple[Message, ...]:
     said = row.get("system")
-    return (Message("system", said),) if isinstance(said, str) and said.strip() else ()
+    return (Message("system", _text(said, "system")),) if isinstance(said, str) and said.strip() else ()
 
 
 def _items(value: object, key: str) -> list[object]:
@@ -110,4 +110,8 @@ def _items(value: object, key: str) -> list[object]:
 def _text(value: object, key: str) -> str:
     if not isinstance(value, str):
         raise RowError(f"{key} is not text")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise RowError(f"{key} holds half a character (a surrogate without its pair)") from None
     return value

@@ -55,9 +55,7 @@ class Ema:
         return self._sum / self._weight
 
 
-def ema(
-    values: Iterable[float | None], *, half_life: float | None = None, alpha: float | None = None
-) -> list[float]:
+def ema(values: Iterable[float | None], *, half_life: float | None = None, alpha: float | None = None) -> list[float]:
     """Exponential moving average of all values, one result for each; see `Ema`."""
     average = Ema(half_life=half_life, alpha=alpha)
     return [average.push(value) for value in values]

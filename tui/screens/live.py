@@ -100,6 +100,8 @@ class LiveScreen(Screen[None]):
 
     def take(self, look: Look) -> None:
         """The feed's newest look; the only way by which anything on this screen changes."""
+        if not self.query(RunHeader):  # the screen is being removed: its parts are gone before its feed is
+            return
         before, self.look = self.look, look
         first, self._seen = not self._seen, True
         self._clock.take(look.view)
@@ -144,7 +146,8 @@ class LiveScreen(Screen[None]):
 
     def _tick(self) -> None:
         if self.view.live:
-            self.query_one(StatusRows).show(self.view, self._clock.elapsed())
+            for rows in self.query(StatusRows):  # none while the screen is being removed
+                rows.show(self.view, self._clock.elapsed())
 
     # --- keys -------------------------------------------------------------------------------------------------
 

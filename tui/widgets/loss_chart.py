@@ -102,10 +102,7 @@ class _Tile(Widget, can_focus=False):
         """The strip on the widget's background; what shows no foreground is sent none."""
         plain = self.rich_style
         ground = Style(bgcolor=plain.bgcolor)
-        segments = [
-            Segment(text, ground + style if style or text.isspace() else plain)
-            for text, style, _ in strip
-        ]
+        segments = [Segment(text, ground + style if style or text.isspace() else plain) for text, style, _ in strip]
         return Strip(segments, strip.cell_length)
 
     def refresh_spans(self, spans: Sequence[tuple[int, int, int]]) -> None:
@@ -152,9 +149,7 @@ class LossChart(Widget, can_focus=False):
     def compose(self) -> ComposeResult:
         yield from self._tiles
 
-    def show(
-        self, curves: Sequence[Curve], marks: Sequence[Mark] = (), placeholder: str = ""
-    ) -> None:
+    def show(self, curves: Sequence[Curve], marks: Sequence[Mark] = (), placeholder: str = "") -> None:
         """Show these instead of the former ones; call it as often as there is news.
 
         Several calls while a picture is being drawn, or sooner after it than its cost allows,

@@ -7,7 +7,7 @@ cross-entropy is divided by the supervised tokens of the whole batch before it i
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 
 import torch
 from torch import Tensor, nn
@@ -33,36 +33,39 @@ class Compute:
 
     def gradients(self, batch: Sequence[Encoded], stopped: Callable[[], bool]) -> float | None:
         """Add the batch's gradients to the parameters; returns its loss, or None when `stopped` cut it short."""
-        targets = sum(example.targets for example in batch)
         self.model.train()
         while True:
-            try:
-                total = torch.zeros((), dtype=torch.float64)
-                for micro in micro_batches(batch, self.token_budget):
-                    if stopped():
-                        return None
-                    part = self._summed_loss(micro) / targets
-                    part.backward()  # type: ignore[no-untyped-call]
-                    total += part.detach().to("cpu", torch.float64)
-                return float(total)
-            except torch.OutOfMemoryError:
-                self._shrink(batch)
+            with suppress(torch.OutOfMemoryError):
+                return self._propagate(batch, stopped)
+            self._shrink(batch)
 
     @torch.inference_mode()
     def evaluate(self, examples: Sequence[Encoded], stopped: Callable[[], bool]) -> float | None:
         """Mean loss over all supervised tokens of all examples; None when `stopped` cut it short."""
-        targets = sum(example.targets for example in examples)
         self.model.eval()
         while True:
-            try:
-                total = torch.zeros((), dtype=torch.float64)
-                for micro in micro_batches(examples, self.token_budget):
-                    if stopped():
-                        return None
-                    total += self._summed_loss(micro).to("cpu", torch.float64)
-                return float(total) / targets
-            except torch.OutOfMemoryError:
-                self._shrink(examples)
+            with suppress(torch.OutOfMemoryError):
+                return self._add_up(examples, stopped)
+            self._shrink(examples)
+
+    def _propagate(self, batch: Sequence[Encoded], stopped: Callable[[], bool]) -> float | None:
+        targets = sum(example.targets for example in batch)
+        total = torch.zeros((), dtype=torch.float64)
+        for micro in micro_batches(batch, self.token_budget):
+            if stopped():
+                return None
+            part = self._summed_loss(micro) / targets
+            part.backward()  # type: ignore[no-untyped-call]
+            total += part.detach().to("cpu", torch.float64)
+        return float(total)
+
+    def _add_up(self, examples: Sequence[Encoded], stopped: Callable[[], bool]) -> float | None:
+        total = torch.zeros((), dtype=torch.float64)
+        for micro in micro_batches(examples, self.token_budget):
+            if stopped():
+                return None
+            total += self._summed_loss(micro).to("cpu", torch.float64)
+        return float(total) / sum(example.targets for example in examples)
 
     def _summed_loss(self, micro: MicroBatch) -> Tensor:
         """Summed cross-entropy in float32 of the micro-batch's supervised tokens; a scalar on the device."""
@@ -76,7 +79,11 @@ class Compute:
         return torch.autocast(self._device.type, torch.bfloat16) if self._autocast else nullcontext()
 
     def _shrink(self, examples: Sequence[Encoded]) -> None:
-        """Half the micro-batch for another try; a step's half-made gradients are thrown away."""
+        """Half the micro-batch for another try; a step's half-made gradients are thrown away.
+
+        To be called when the failed try is left: its frames hold the memory of all its activations.
+        """
+        self.model.zero_grad(set_to_none=True)
         longest = max(len(example.ids) for example in examples)
         if self.token_budget <= longest:
             raise RunError(
@@ -84,7 +91,6 @@ class Compute:
                 "smaller model."
             )
         self.token_budget = max(longest, self.token_budget // 2)
-        self.model.zero_grad(set_to_none=True)
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
 

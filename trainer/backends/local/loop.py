@@ -103,6 +103,7 @@ def _prepare(spec: RunSpec, control: Control) -> Generator[Event, None, _Setup |
     eval_set = yield from _tokenize(tokenizer, parts.eval, longest, control, "validation")
     if control.stop:
         return None
+    _check_vocabulary(loaded, [*train_set, *eval_set])
     yield from _losses_by_cutting(parts.train, train_set, longest)
     yield DataRead(
         data.shape,
@@ -230,6 +231,16 @@ def _losses_by_cutting(rows: Sequence[Example], examples: Examples, longest: int
         yield Noted(f"{cut} of {len(examples)} training examples are cut at {longest} tokens.")
     if lost := len(rows) - len(examples):
         yield Noted(f"{lost} of {len(rows)} training rows have no answer left within {longest} tokens: left out.")
+
+
+def _check_vocabulary(loaded: Loaded, examples: Examples) -> None:
+    """A tokenizer of another model makes ids that this one has no embedding for."""
+    largest = max(int(example.ids.max()) for example in examples)
+    if largest >= loaded.vocabulary:
+        raise RunError(
+            f"The tokenizer makes token id {largest} and the model knows {loaded.vocabulary}: they don't belong "
+            "together; use the tokenizer that came with the model."
+        )
 
 
 def _longest(spec: RunSpec, loaded: Loaded) -> int:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import torch
 from peft import LoraConfig, get_peft_model
 from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
+from transformers.pytorch_utils import Conv1D
 
 from trainer.backends.local.chat import PLAIN_TEMPLATE
 from trainer.models import ModelInfo
@@ -24,6 +26,7 @@ class Loaded:
     compute_dtype: torch.dtype
     parameters: int
     trainable: int
+    vocabulary: int  # rows of the input embedding
 
 
 def load_tokenizer(info: ModelInfo) -> tuple[PreTrainedTokenizerBase, str]:
@@ -47,15 +50,24 @@ def load_model(info: ModelInfo, spec: RunSpec) -> Loaded:
     half = device.type == "cuda" and torch.cuda.is_bf16_supported()
     dtype = torch.bfloat16 if half and spec.method == "lora" else torch.float32
     try:
-        model: nn.Module = AutoModelForCausalLM.from_pretrained(info.source, dtype=dtype, use_safetensors=True)
+        model, found = AutoModelForCausalLM.from_pretrained(
+            info.source, dtype=dtype, use_safetensors=True, output_loading_info=True
+        )
         model.to(device)
     except Exception as error:
         raise _cannot(info, "weights", error) from None
+    if missing := sorted(found["missing_keys"]):
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise RunError(
+            f"{info.name}: its weights lack {missing[0]}{more}, which would be random: it is no whole causal language "
+            "model; choose another."
+        )
+    vocabulary = int(model.get_input_embeddings().weight.shape[0])
     parameters = sum(p.numel() for p in model.parameters())
     if spec.method == "lora":
         model = _with_adapters(model, spec, info)
     trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    return Loaded(model, device, torch.bfloat16 if half else torch.float32, parameters, trainable)
+    return Loaded(model, device, torch.bfloat16 if half else torch.float32, parameters, trainable, vocabulary)
 
 
 def _with_adapters(model: nn.Module, spec: RunSpec, info: ModelInfo) -> nn.Module:
@@ -65,6 +77,7 @@ def _with_adapters(model: nn.Module, spec: RunSpec, info: ModelInfo) -> nn.Modul
         lora_alpha=spec.lora_alpha,
         lora_dropout=spec.lora_dropout,
         target_modules="all-linear",
+        fan_in_fan_out=any(isinstance(module, Conv1D) for module in model.modules()),  # GPT-2 stores them transposed
         task_type="CAUSAL_LM",
     )
     try:
@@ -85,4 +98,10 @@ def _cannot(info: ModelInfo, part: str, error: Exception) -> RunError:
             f"{info.name} can't be brought from the Hugging Face hub ({said[:200]}): check the name, the network, "
             "and HF_TOKEN for a gated model; or give a folder."
         )
+    if kind := re.search(r"Unrecognized configuration class <class '(?:\w+\.)*(\w+)'>", said):
+        return RunError(f"{info.name} is no causal language model ({kind[1]}), which is what learns here: choose one.")
+    if "does not recognize this architecture" in said:
+        return RunError(f"{info.name}: the installed transformers does not know this kind of model: choose another.")
+    if "instantiate the backend tokenizer" in said:
+        return RunError(f"{info.name} has no tokenizer files: put those of the model beside its weights.")
     return RunError(f"{info.name}: its {part} can't be loaded ({type(error).__name__}: {said[:200]}).")

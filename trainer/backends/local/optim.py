@@ -36,8 +36,12 @@ def make_optimizer(model: nn.Module, spec: RunSpec) -> torch.optim.Optimizer:
 
 
 def make_schedule(optimizer: torch.optim.Optimizer, spec: RunSpec, total_steps: int) -> LRScheduler:
-    """Linear warmup over `warmup` of all steps, then constant, linear to zero, or cosine to zero."""
+    """Linear warmup over `warmup` of all steps, then constant, linear to zero, or cosine to zero: transformers' own.
+
+    As there, the first warmup step has a learning rate of zero; at least one step is left after warmup, so that a
+    run of one step learns.
+    """
     name = "constant_with_warmup" if spec.schedule == "constant" else spec.schedule
-    warmup = math.ceil(spec.warmup * total_steps)
+    warmup = min(math.ceil(spec.warmup * total_steps), total_steps - 1)
     schedule: LRScheduler = get_scheduler(name, optimizer, num_warmup_steps=warmup, num_training_steps=total_steps)
     return schedule

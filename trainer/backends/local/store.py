@@ -8,9 +8,12 @@ from __future__ import annotations
 import os
 import shutil
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
+from safetensors import SafetensorError
 from torch import nn
 from transformers import PreTrainedTokenizerBase
 
@@ -46,10 +49,8 @@ class Store:
         if not self._kept:
             return None
         chosen = next((kept for kept in self._kept if kept[0] == step), self._kept[-1])
-        model = self._run / "model"
-        temporary = self._fresh(model)
-        shutil.copytree(self._checkpoint(chosen[0]), temporary, copy_function=_link)
-        _put(temporary, model)
+        with self._new(self._run / "model") as temporary:
+            shutil.copytree(self._checkpoint(chosen[0]), temporary, copy_function=_link)
         return ModelSaved(chosen[0], "best", "model", chosen[1], self._method)
 
     def keep_last(self, step: int, eval_loss: float | None) -> ModelSaved:
@@ -61,33 +62,40 @@ class Store:
         return self._run / "checkpoints" / f"step-{step:06d}"
 
     def _write(self, folder: Path) -> None:
-        temporary = self._fresh(folder)
-        try:
+        with self._new(folder) as temporary:
             adapters = {"save_embedding_layers": False} if self._method == "lora" else {}
             self._model.save_pretrained(temporary, **adapters)  # type: ignore[operator]
             self._tokenizer.save_pretrained(temporary)
-            _put(temporary, folder)
-        except OSError as error:
-            shutil.rmtree(temporary, ignore_errors=True)
-            raise RunError(f"{folder} can't be written: {error.strerror or error}.") from None
 
-    def _fresh(self, folder: Path) -> Path:
-        folder.parent.mkdir(parents=True, exist_ok=True)
+    @contextmanager
+    def _new(self, folder: Path) -> Iterator[Path]:
+        """A temporary folder's name that becomes `folder` when all went well, and goes when not. Raises RunError."""
         temporary = folder.with_name(f".tmp-{folder.name}")
-        shutil.rmtree(temporary, ignore_errors=True)
-        return temporary
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            shutil.rmtree(temporary, ignore_errors=True)
+            yield temporary
+            _put(temporary, folder)
+        except (OSError, SafetensorError) as error:
+            reason = (error.strerror if isinstance(error, OSError) else None) or " ".join(str(error).split())
+            raise RunError(f"{folder} can't be written: {reason[:300]}.") from None
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _put(temporary: Path, folder: Path) -> None:
-    """Sync every file and the folder, then rename into place."""
+    """Sync every file and the folder, then rename into place; what stood there goes only after that."""
     for file in temporary.rglob("*"):
         if file.is_file():
             _sync(file)
     _sync(temporary)
+    old = folder.with_name(f".old-{folder.name}")
+    shutil.rmtree(old, ignore_errors=True)
     if folder.exists():
-        shutil.rmtree(folder)
+        folder.rename(old)
     temporary.rename(folder)
     _sync(folder.parent)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def _sync(path: Path) -> None:

@@ -1,0 +1,248 @@
+"""The loss is the mean over the supervised tokens of the whole batch, exactly, and its gradients are that loss's:
+held against one plain transformers forward and backward, for every architecture and every cut of the batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import log_softmax
+
+from tests.backends.local.conftest import DataMaker, ModelMaker
+from trainer import data, models
+from trainer.backends.local.batches import micro_batches
+from trainer.backends.local.chat import Encoded, encode
+from trainer.backends.local.compute import LARGEST_BUDGET, SMALLEST_BUDGET, Compute, trained
+from trainer.backends.local.model import load_model, load_tokenizer
+from trainer.rundir import RunError
+from trainer.spec import RunSpec
+
+METHODS = ("full", "lora")
+ONE_EACH = 1  # a token budget that cuts the batch into single examples
+Gradients = dict[str, Tensor]
+
+
+def never() -> bool:
+    return False
+
+
+@pytest.fixture
+def setup(make_model: ModelMaker, make_data: DataMaker) -> Callable[[str, str], tuple[Compute, list[Encoded]]]:
+    """setup(architecture, method) → the model in a Compute, and a batch of chats of very different lengths."""
+
+    def make(architecture: str, method: str) -> tuple[Compute, list[Encoded]]:
+        info = models.look_up(str(make_model(architecture)))
+        tokenizer, _ = load_tokenizer(info)
+        torch.manual_seed(3)
+        loaded = load_model(info, RunSpec(method=method, lora_rank=4))  # type: ignore[arg-type]
+        for name, parameter in loaded.model.named_parameters():
+            if "lora_B" in name:  # zero at first, which would hide the gradients of lora_A
+                nn.init.normal_(parameter, std=0.05)
+        examples = data.load(make_data(9)).examples
+        return Compute(loaded, len(tokenizer)), [encode(tokenizer, example.messages, 96) for example in examples]
+
+    return make
+
+
+def plain(model: nn.Module, batch: Sequence[Encoded]) -> tuple[Tensor, int]:
+    """Summed cross-entropy of the batch by one forward of one padded tensor, and how many tokens it is over."""
+    width = max(len(example.ids) for example in batch)
+    ids = torch.full((len(batch), width), 1)  # another padding than ours
+    labels = torch.full((len(batch), width), -100)
+    mask = torch.zeros((len(batch), width), dtype=torch.int64)
+    for row, example in enumerate(batch):
+        length = len(example.ids)
+        ids[row, :length] = example.ids
+        labels[row, :length] = torch.where(example.supervised, example.ids, -100)
+        mask[row, :length] = 1
+    logits = model(input_ids=ids, attention_mask=mask).logits[:, :-1]
+    wanted = labels[:, 1:]
+    chosen = log_softmax(logits, dim=-1).gather(-1, wanted.clamp(min=0).unsqueeze(-1)).squeeze(-1)
+    return -(chosen * (wanted != -100)).sum(), int((wanted != -100).sum())
+
+
+def plain_gradients(compute: Compute, batch: Sequence[Encoded]) -> tuple[float, Gradients]:
+    compute.model.train()
+    compute.model.zero_grad()
+    total, tokens = plain(compute.model, batch)
+    loss = total / tokens
+    loss.backward()  # type: ignore[no-untyped-call]
+    return float(loss.detach()), taken(compute)
+
+
+def taken(compute: Compute) -> Gradients:
+    """The gradients now in the model, which are taken out of it."""
+    found = {name: p.grad.clone() for name, p in compute.model.named_parameters() if p.grad is not None}
+    compute.model.zero_grad(set_to_none=True)
+    return found
+
+
+def assert_same(found: Gradients, expected: Gradients) -> None:
+    assert found.keys() == expected.keys()
+    for name, gradient in expected.items():
+        torch.testing.assert_close(found[name], gradient, rtol=1e-5, atol=1e-5, msg=name)
+    norms = [float(gradient.norm()) for gradient in expected.values()]
+    assert sum(norm > 1e-4 for norm in norms) > len(norms) / 2  # there was something to compare
+
+
+def parts(compute: Compute, batch: Sequence[Encoded]) -> int:
+    return len(list(micro_batches(batch, compute.token_budget)))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_loss_and_gradients_are_those_of_one_plain_batch(architecture: str, method: str, setup: Any) -> None:
+    compute, batch = setup(architecture, method)
+    loss, expected = plain_gradients(compute, batch)
+    assert len(expected) == len(trained(compute.model))
+    tokens = sum(len(example.ids) for example in batch)
+    seen: set[int] = set()
+    for budget in (LARGEST_BUDGET, tokens // 2 + 90, tokens // 4, ONE_EACH):
+        compute.token_budget = budget
+        seen.add(parts(compute, batch))
+        assert compute.gradients(batch, never) == pytest.approx(loss, abs=1e-5)
+        assert_same(taken(compute), expected)
+    assert {1, 2, len(batch)} <= seen
+    assert len(seen) == 4
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_evaluation_is_the_mean_over_all_tokens(architecture: str, method: str, setup: Any) -> None:
+    """Against one unpadded forward an example, so that padding would show; not the mean of the batches' means."""
+    compute, batch = setup(architecture, method)
+    compute.model.eval()
+    with torch.no_grad():
+        alone = [plain(compute.model, [example]) for example in batch]
+    token_mean = float(sum(total for total, _ in alone)) / sum(tokens for _, tokens in alone)
+    mean_of_means = sum(float(total) / tokens for total, tokens in alone) / len(alone)
+    assert abs(token_mean - mean_of_means) > 1e-4  # the two can be told apart here
+    for budget in (LARGEST_BUDGET, 200, ONE_EACH):
+        compute.token_budget = budget
+        assert compute.evaluate(batch, never) == pytest.approx(token_mean, abs=1e-5)
+    assert taken(compute) == {}
+
+
+def test_evaluation_has_no_dropout_and_training_has(setup: Any) -> None:
+    compute, batch = setup("gpt2", "full")
+    for module in compute.model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.5
+    assert compute.evaluate(batch, never) == compute.evaluate(batch, never)
+    assert compute.gradients(batch, never) != compute.gradients(batch, never)
+
+
+@contextmanager
+def memory_for(compute: Compute, tokens: int) -> Iterator[list[int]]:
+    """A forward of more than `tokens` (padding included) runs out of memory; yields the sizes that were tried."""
+    tried: list[int] = []
+    forward = compute.model.forward
+
+    def limited(*, input_ids: Tensor, **rest: Any) -> Any:
+        tried.append(input_ids.numel())
+        if tried[-1] > tokens:
+            raise torch.OutOfMemoryError("CUDA out of memory (planted)")
+        return forward(input_ids=input_ids, **rest)
+
+    compute.model.forward = limited
+    yield tried
+    compute.model.forward = forward
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_out_of_memory_in_forward_changes_no_number(setup: Any, method: str) -> None:
+    compute, batch = setup("llama", method)
+    loss, expected = plain_gradients(compute, batch)
+    with memory_for(compute, 210) as tried:
+        compute.token_budget = 2048
+        assert compute.gradients(batch, never) == pytest.approx(loss, abs=1e-5)
+        assert_same(taken(compute), expected)
+        assert compute.token_budget < 420
+        assert max(tried) > 210
+        tried.clear()
+        assert compute.gradients(batch, never) == pytest.approx(loss, abs=1e-5)
+        assert max(tried) <= 210  # the next step starts with what fits
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("failing", [1, 2, 3])
+def test_out_of_memory_inside_backward_leaves_no_half_gradients(setup: Any, method: str, failing: int) -> None:
+    """The bomb goes off in the first layer: by then the layers above it have their part of the gradients."""
+    compute, batch = setup("llama", method)
+    loss, expected = plain_gradients(compute, batch)
+    compute.token_budget = 200
+    calls = 0
+
+    def bomb(gradient: Tensor) -> Tensor:
+        nonlocal calls
+        calls += 1
+        if calls == failing:
+            raise torch.OutOfMemoryError("CUDA out of memory (planted)")
+        return gradient
+
+    first = next(p for name, p in compute.model.named_parameters() if p.requires_grad and "layers.0" in name)
+    hook = first.register_hook(bomb)
+    assert compute.gradients(batch, never) == pytest.approx(loss, abs=1e-5)
+    hook.remove()
+    assert calls > failing
+    assert compute.token_budget == 100
+    assert_same(taken(compute), expected)
+
+
+def test_out_of_memory_in_evaluation_changes_no_number(setup: Any) -> None:
+    compute, batch = setup("gpt2", "full")
+    compute.token_budget = 2048
+    expected = compute.evaluate(batch, never)
+    with memory_for(compute, 150):
+        assert compute.evaluate(batch, never) == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("what", ["gradients", "evaluate"])
+def test_an_example_that_fits_no_memory_is_one_sentence(setup: Any, what: str) -> None:
+    compute, batch = setup("llama", "full")
+    longest = max(len(example.ids) for example in batch)
+    with memory_for(compute, longest - 1), pytest.raises(RunError) as caught:
+        getattr(compute, what)(batch, never)
+    assert str(caught.value).startswith(f"One example of {longest} tokens does not fit in the memory: lower max length")
+    assert taken(compute) == {}
+
+
+@pytest.mark.parametrize("what", ["gradients", "evaluate"])
+@pytest.mark.parametrize("after", [0, 1, 3])
+def test_a_stop_between_micro_batches_ends_it(setup: Any, what: str, after: int) -> None:
+    compute, batch = setup("llama", "full")
+    compute.token_budget = ONE_EACH
+    asked: list[int] = []
+
+    def stopped() -> bool:
+        asked.append(1)
+        return len(asked) > after
+
+    with memory_for(compute, 10_000) as forwards:
+        assert getattr(compute, what)(batch, stopped) is None
+    assert len(forwards) == after
+
+
+def test_the_budget_suits_the_vocabulary(setup: Any) -> None:
+    compute, _ = setup("llama", "full")
+    assert compute.token_budget == LARGEST_BUDGET
+    loaded = load_model(models.look_up(compute.model.config._name_or_path), RunSpec())
+    assert Compute(loaded, 256_000).token_budget == 2**28 // 256_000
+    assert Compute(loaded, 10**9).token_budget == SMALLEST_BUDGET
+
+
+def test_padding_reaches_no_gradient_even_with_a_window_shorter_than_it(setup: Any) -> None:
+    """A short row beside a long one: its padding lies outside every window, so whole attention rows are masked."""
+    compute, batch = setup("mistral", "full")
+    shortest, longest = min(batch, key=lambda e: len(e.ids)), max(batch, key=lambda e: len(e.ids))
+    assert len(longest.ids) - len(shortest.ids) > 8
+    both = [shortest, longest]
+    compute.token_budget = ONE_EACH
+    loss = compute.gradients(both, never)
+    apart = taken(compute)
+    compute.token_budget = LARGEST_BUDGET
+    assert compute.gradients(both, never) == pytest.approx(loss, abs=1e-6)
+    assert_same(taken(compute), apart)

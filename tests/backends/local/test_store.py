@@ -1,0 +1,170 @@
+"""Checkpoints and the result on disk: whole or not there, the right ones kept, nobody else's business."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from tests.backends.local.conftest import ModelMaker
+from trainer.backends.local.store import Store
+from trainer.events import ModelSaved
+from trainer.rundir import RunError, walk_size
+
+
+@pytest.fixture
+def model(make_model: ModelMaker) -> nn.Module:
+    loaded: nn.Module = AutoModelForCausalLM.from_pretrained(make_model("llama"), dtype=torch.float32)
+    return loaded
+
+
+@pytest.fixture
+def store(tmp_path: Path, model: nn.Module, make_model: ModelMaker) -> Store:
+    return Store(tmp_path, model, AutoTokenizer.from_pretrained(make_model("llama")), "full")
+
+
+def mark(model: nn.Module, value: float) -> None:
+    """Make the weights tell which save they come from."""
+    with torch.no_grad():
+        next(iter(model.parameters())).fill_(value)
+
+
+def marked(folder: Path) -> float:
+    loaded: nn.Module = AutoModelForCausalLM.from_pretrained(folder)
+    return float(next(iter(loaded.parameters())).detach()[0, 0])
+
+
+def checkpoints(run: Path) -> list[str]:
+    return sorted(path.name for path in (run / "checkpoints").iterdir())
+
+
+def test_the_two_newest_best_are_kept(store: Store, model: nn.Module, tmp_path: Path) -> None:
+    for step in (10, 20, 30):
+        mark(model, step)
+        saved = store.save_best(step, 3.0 - step / 100)
+        assert saved.path == f"checkpoints/step-{step:06d}"
+        assert saved.size == walk_size(tmp_path / saved.path) > 10_000
+    assert checkpoints(tmp_path) == ["step-000020", "step-000030"]
+    assert marked(tmp_path / "checkpoints/step-000030") == 30
+
+
+@pytest.mark.parametrize(("asked", "kept"), [(None, 30), (20, 20), (30, 30), (10, 30), (99, 30)])
+def test_keep_best_takes_the_step_that_was_named(
+    store: Store, model: nn.Module, tmp_path: Path, asked: int | None, kept: int
+) -> None:
+    for step in (10, 20, 30):
+        mark(model, step)
+        store.save_best(step, step / 10)
+    mark(model, 77)
+    assert store.keep_best(asked) == ModelSaved(kept, "best", "model", kept / 10, "full")
+    assert marked(tmp_path / "model") == kept
+
+
+def test_keep_last_takes_the_weights_as_they_are(store: Store, model: nn.Module, tmp_path: Path) -> None:
+    mark(model, 1)
+    store.save_best(1, 2.0)
+    mark(model, 2)
+    assert store.keep_last(2, None) == ModelSaved(2, "last", "model", None, "full")
+    assert marked(tmp_path / "model") == 2
+
+
+def test_without_a_checkpoint_there_is_no_best(store: Store, tmp_path: Path) -> None:
+    assert store.keep_best(None) is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_best_costs_no_second_copy(store: Store, tmp_path: Path) -> None:
+    store.save_best(1, 2.0)
+    store.keep_best(None)
+    first, second = (tmp_path / where / "model.safetensors" for where in ("checkpoints/step-000001", "model"))
+    assert first.samefile(second)
+
+
+def test_where_links_are_refused_the_best_is_copied(
+    store: Store, model: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mark(model, 5)
+    store.save_best(1, 2.0)
+    monkeypatch.setattr(os, "link", fail_with(OSError(95, "Operation not supported")))
+    store.keep_best(None)
+    assert marked(tmp_path / "model") == 5
+
+
+def fail_with(error: Exception) -> object:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    return fail
+
+
+FULL_DISK = OSError(28, "No space left on device")
+
+
+@pytest.mark.parametrize("where", ["tokenizer", "sync", "rename"])
+def test_a_failed_save_leaves_what_was_there_and_no_half(
+    store: Store, model: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    mark(model, 1)
+    store.save_best(1, 2.0)
+    store.keep_last(1, 2.0)
+    mark(model, 2)
+    if where == "tokenizer":
+        monkeypatch.setattr(store._tokenizer, "save_pretrained", fail_with(FULL_DISK))
+    elif where == "sync":
+        monkeypatch.setattr(os, "fsync", fail_with(FULL_DISK))
+    else:
+        monkeypatch.setattr(Path, "rename", fail_with(FULL_DISK))
+    with pytest.raises(RunError, match=r"step-000002 can't be written: No space left on device\."):
+        store.save_best(2, 1.0)
+    with pytest.raises(RunError, match=r"model can't be written: No space left on device\."):
+        store.keep_last(2, 1.0)
+    monkeypatch.undo()
+    assert checkpoints(tmp_path) == ["step-000001"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoints", "model"]
+    assert marked(tmp_path / "model") == 1
+    saved = store.keep_best(2)
+    assert saved is not None
+    assert saved.step == 1
+
+
+def test_an_error_of_another_kind_leaves_no_half_either(
+    store: Store, model: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store._tokenizer, "save_pretrained", fail_with(ValueError("unforeseen")))
+    with pytest.raises(ValueError, match="unforeseen"):
+        store.save_best(1, 2.0)
+    assert checkpoints(tmp_path) == []
+    assert store.keep_best(None) is None
+
+
+def test_a_left_over_of_a_killed_host_is_no_obstacle(store: Store, model: nn.Module, tmp_path: Path) -> None:
+    half = tmp_path / "checkpoints" / ".tmp-step-000001"
+    half.mkdir(parents=True)
+    (half / "model.safetensors").write_bytes(b"half")
+    mark(model, 3)
+    store.save_best(1, 2.0)
+    assert checkpoints(tmp_path) == ["step-000001"]
+    assert marked(tmp_path / "checkpoints/step-000001") == 3
+
+
+@pytest.fixture
+def private_umask() -> Iterator[None]:
+    """As a host sets it."""
+    before = os.umask(0o077)
+    yield
+    os.umask(before)
+
+
+@pytest.mark.usefixtures("private_umask")
+def test_nobody_else_can_read_what_a_host_writes(store: Store, tmp_path: Path) -> None:
+    store.save_best(1, 2.0)
+    store.keep_best(None)
+    store.keep_last(2, None)
+    made = [path for path in tmp_path.rglob("*") if "step" in str(path) or "model" in str(path)]
+    assert len(made) > 8
+    assert [path for path in made if path.stat().st_mode & 0o077] == []

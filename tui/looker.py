@@ -1,0 +1,35 @@
+"""Asking the files about a spec without holding up the screen."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from trainer.spec import RunSpec
+
+if TYPE_CHECKING:
+    from trainer.check import Prospect
+    from tui.ahead import Ahead
+
+
+class Looker:
+    """Reads in a thread, one reading at a time: a question that is cancelled lets the next one wait for its end."""
+
+    def __init__(self) -> None:
+        self._ahead: Ahead | None = None
+        self._reading: asyncio.Future[Prospect] | None = None
+
+    async def look(self, spec: RunSpec) -> Prospect:
+        """What the spec comes to, as `check.look_ahead` says it."""
+        while self._reading is not None and not self._reading.done():
+            await asyncio.wait([self._reading])
+        self._reading = asyncio.ensure_future(asyncio.to_thread(self._read, spec))
+        return await asyncio.shield(self._reading)
+
+    def _read(self, spec: RunSpec) -> Prospect:
+        """In the thread, its imports too: the first frame does not wait for what reads data."""
+        from tui.ahead import Ahead
+
+        if self._ahead is None:
+            self._ahead = Ahead()
+        return self._ahead.look(spec)

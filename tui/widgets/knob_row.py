@@ -1,0 +1,116 @@
+"""One knob under More: label, field, and beside or below it the bounds and help, or what is wrong.
+
+It makes the field that suits the knob; it checks nothing: `tell` says what to show.
+"""
+
+from __future__ import annotations
+
+from textual.app import ComposeResult
+from textual.content import Content
+from textual.events import Resize
+from textual.reactive import reactive
+from textual.visual import VisualType
+from textual.widget import Widget
+from textual.widgets import Input
+
+from trainer.models import FETCHABLE
+from trainer.spec import Knob
+from tui.safe import safe
+from tui.widgets.choice import Choice
+from tui.widgets.line_input import LineInput
+from tui.widgets.path_input import PathInput
+
+LABEL = 20
+FIELD = 14
+GAP = 2
+TEXT = 72
+DIM = "$foreground 60%"
+KNOWN = {
+    "model": ("builtin:tiny", *FETCHABLE),
+    "data": ("builtin:codephreak",),
+    "eval_data": (),
+}
+
+
+class KnobRow(Widget, can_focus=False):
+    """`problem` before `off` (why the knob does not matter now) before `note` before the help."""
+
+    DEFAULT_CSS = """
+    KnobRow { height: 2; width: 1fr; }
+    KnobRow Input, KnobRow Input:focus { border: none; padding: 0; height: 1; margin-left: 20; }
+    KnobRow Choice { margin-left: 20; }
+    KnobRow Input:disabled { color: $foreground 35%; }
+    """
+    problem: reactive[str] = reactive("")
+    off: reactive[str] = reactive("")
+    note: reactive[str] = reactive("")
+
+    def __init__(self, knob: Knob, text: str) -> None:
+        super().__init__(id=f"row-{knob.name.replace('_', '-')}")
+        self.knob = knob
+        self.field = _field(knob, text)
+        self.beside = knob.kind in ("int", "float")  # a narrow field has its help beside it, a wide one below
+
+    def compose(self) -> ComposeResult:
+        if self.beside:
+            self.field.styles.width = FIELD
+        yield self.field
+
+    def tell(self, text: str, problem: str, off: str, note: str) -> None:
+        """Show the state of the form; nothing a person typed is said again."""
+        self.problem, self.off, self.note = problem, off, note
+        self.field.disabled = bool(off)
+        if self.field.value != text:
+            with self.field.prevent(Input.Changed):
+                self.field.value = text
+
+    def on_resize(self, event: Resize) -> None:
+        self._fit(event.size.width)
+
+    def watch_problem(self) -> None:
+        self._fit(self.size.width)
+
+    watch_off = watch_note = watch_problem
+
+    def _fit(self, width: int) -> None:
+        below = len(self._words(width)[0])
+        self.styles.height = max(1, below) if self.beside else 1 + below
+
+    def render(self) -> VisualType:
+        lines, style = self._words(self.size.width)
+        label = Content.styled(self.knob.label.ljust(LABEL), DIM if self.off else "bold")
+        told = [line.stylize(style) for line in lines]
+        if self.beside:
+            first = Content(" " * (FIELD + GAP)) + (told[0] if told else Content())
+            rest = [Content(" " * (LABEL + FIELD + GAP)) + line for line in told[1:]]
+        else:
+            first, rest = Content(), [Content(" " * LABEL) + line for line in told]
+        return Content("\n").join([label + first, *rest])
+
+    def _words(self, width: int) -> tuple[list[Content], str]:
+        """The lines beside or below the field, and in which manner they are said."""
+        room = min(TEXT, width - LABEL - (FIELD + GAP if self.beside else 0) - 1)
+        text, style = (
+            (self.problem, "$text-error")
+            if self.problem
+            else (self.off, DIM)
+            if self.off
+            else (self.note, "$text-success")
+            if self.note
+            else (_help(self.knob), DIM)
+        )
+        return ([line.rstrip() for line in Content(safe(text, 1000)).wrap(room)] if room > 8 else []), style
+
+
+def _help(knob: Knob) -> str:
+    bounds = f"{knob.bounds} {knob.unit}".strip() + ". " if knob.kind in ("int", "float") else ""
+    return bounds + knob.help
+
+
+def _field(knob: Knob, text: str) -> Input | Choice:
+    id = knob.name.replace("_", "-")
+    if knob.kind == "choice":
+        return Choice(knob.choices, text, name=knob.name, id=id)
+    if knob.name in KNOWN:
+        return PathInput(text, KNOWN[knob.name], name=knob.name, id=id)
+    return LineInput(text, name=knob.name, id=id)
