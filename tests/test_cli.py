@@ -313,7 +313,7 @@ def several(runs_dir: Path) -> Path:
     RunBuilder(runs_dir, name="2026-11-23-1410-good-0001").prepared().trained(34).finished()
     RunBuilder(runs_dir, name="2026-11-23-1411-bad-0002").prepared().failed("The disk is full.")
     RunBuilder(runs_dir, name="2026-11-23-1412-dead-0003").prepared().trained(3)
-    (RunBuilder(runs_dir, name="2026-11-23-1413-odd-0004").run.path / "spec.toml").write_text("epochs = ", "utf-8")
+    RunBuilder(runs_dir, name="2026-11-23-1413-odd-0004").write_spec("epochs = ")
     return runs_dir
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
 
 from tests.builders import RunBuilder, held
 from trainer.events import Entry, Finished, Started, StepTaken, encode
 from trainer.follow import Follower
-from trainer.rundir import Command, RunDir
+from trainer.rundir import Command, RunDir, create
+from trainer.spec import RunSpec
 
 
 def step(number: int) -> StepTaken:
@@ -104,3 +107,10 @@ def test_a_folder_without_a_log_can_be_looked_at(tmp_path: Path) -> None:
     view = Follower(RunDir(tmp_path)).look()
     assert view.state.next_seq == 0
     assert not view.live
+
+
+def test_a_run_just_made_is_starting_until_its_host_must_have_come(runs_dir: Path) -> None:
+    run = create(runs_dir, RunSpec())
+    assert Follower(run).look().status == "starting"
+    os.utime(run.path / "spec.toml", (time.time() - 60, time.time() - 60))
+    assert Follower(run).look().status == "crashed"

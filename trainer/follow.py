@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from trainer.events import Entry
-from trainer.rundir import LIVE, Command, RunDir, Status, status
+from trainer.rundir import LIVE, Command, RunDir, Status, just_made, status
 from trainer.state import RunState, apply_all
 
 
@@ -47,7 +47,8 @@ class Follower:
             state = replace(state, bad_lines=state.bad_lines + bad)
         self._stop = next((c for c in reversed(commands) if c.command == "stop"), self._stop)
         stop = self._stop if pid is not None and state.ending is None else None
-        view = View(state, status(state, pid is not None, stop is not None), stop, pid)
+        young = pid is None and not state.next_seq and just_made(self.run)
+        view = View(state, status(state, pid is not None, stop is not None, young), stop, pid)
         if view != self.view:
             self.view = view
         return self.view

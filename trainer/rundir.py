@@ -34,6 +34,7 @@ from trainer.state import RunState
 Status = Literal["starting", "running", "paused", "stopping", "finished", "stopped", "failed", "crashed"]
 LIVE: frozenset[Status] = frozenset({"starting", "running", "paused", "stopping"})
 
+START_SECONDS = 10.0  # within which a new run's host takes the lock, or `launch` has removed the run
 _DATED = re.compile(r"\d{4}-\d\d-\d\d-\d{4}-", re.ASCII)  # how `create` begins a name
 
 
@@ -123,8 +124,18 @@ class RunDir:
             return None
 
 
-def status(state: RunState, held: bool, stop_asked: bool) -> Status:
-    """Derived, never stored: a terminal event decides; else who holds the lock."""
+def just_made(run: RunDir) -> bool:
+    """Whether the run was made within the last seconds."""
+    with contextlib.suppress(OSError):
+        return 0 <= time.time() - (run.path / "spec.toml").stat().st_mtime < START_SECONDS
+    return False
+
+
+def status(state: RunState, held: bool, stop_asked: bool, just_made: bool = False) -> Status:
+    """Derived, never stored: a terminal event decides; else who holds the lock.
+
+    `just_made`: its host may not have had the time to take the lock and write its first line.
+    """
     match state.ending:
         case Finished():
             return "finished"
@@ -135,7 +146,7 @@ def status(state: RunState, held: bool, stop_asked: bool) -> Status:
         case None:
             pass
     if not held:
-        return "crashed"
+        return "starting" if just_made and not state.next_seq else "crashed"
     if stop_asked:
         return "stopping"
     if state.paused:

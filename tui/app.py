@@ -40,6 +40,7 @@ class FinetuneApp(App[None]):
 
     def on_mount(self) -> None:
         self.theme = "textual-dark"
+        self.animation_level = "none"  # every frame of an animation is bytes on the link
         if self._first_run is not None:
             self.open_live(self._first_run)
         else:

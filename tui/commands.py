@@ -131,6 +131,7 @@ def _stop(options: argparse.Namespace) -> int:
         raise UsageError(f"{run.name} has ended already ({view.status}).")
     best = view.state.best_kept()
     run.ask(Command("stop", options.keep, best.step if best and options.keep != "last" else None))
+    print("stopping…", file=sys.stderr)
     while follower.look().live:
         time.sleep(STOP_POLL_SECONDS)
     return report_end(run, follower)

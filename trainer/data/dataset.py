@@ -11,7 +11,7 @@ from pathlib import Path
 from trainer.data.rows import BadRow, DataError, Row, read_rows
 from trainer.data.shapes import WANTED, Message, RowError, Shape, conversation, shape_of
 
-__all__ = ["BadRow", "DataError", "DataSet", "Example", "Message", "load"]
+__all__ = ["MAX_BAD_SHARE", "BadRow", "DataError", "DataSet", "Example", "Message", "load"]
 
 MAX_BAD_SHARE = 0.01
 

@@ -7,6 +7,7 @@ import math
 import random
 import shutil
 import threading
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -26,9 +27,9 @@ from transformers import (
 
 from tests.backends.local.conftest import DataMaker, ModelMaker
 from trainer import check
-from trainer.backends.local import loop, train
+from trainer.backends.local import loop, prepare, train
 from trainer.backends.local.batches import BatchOrder
-from trainer.backends.local.chat import encode
+from trainer.backends.local.chat import Encoded, encode
 from trainer.backends.local.compute import Compute
 from trainer.control import Control, Stop
 from trainer.events import (
@@ -518,6 +519,54 @@ def test_examples_without_an_answer_left_are_counted(spec: SpecMaker, tmp_path: 
     (read,) = only(DataRead, events)
     assert (read.train_examples, read.eval_examples, read.skipped, read.truncated) == (6, 2, 2, 0)
     assert "2 of 8 training rows have no answer left within 64 tokens: left out." in notes(events)
+
+
+def test_a_row_that_the_template_refuses_is_left_out_and_said(
+    spec: SpecMaker, make_data: DataMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One in more than a hundred is skipped, as a bad row of the file would be; more end the run in a sentence."""
+    refused = {1}
+
+    def choosy(tokenizer: Any, messages: Any, longest: int) -> Encoded:
+        calls.append(1)
+        if len(calls) in refused:
+            raise RunError("The chat template refuses a conversation: no.")
+        return encode(tokenizer, messages, longest)
+
+    calls: list[int] = []
+    monkeypatch.setattr(prepare, "encode", choosy)
+    wanted = spec(data=str(make_data(160)), epochs=1, batch_size=64)
+    events = events_of(wanted, tmp_path)
+    assert "1 of 120 training rows are left out. line 1: The chat template refuses" in notes(events)
+    (read,) = only(DataRead, events)
+    assert (read.train_examples, read.eval_examples, read.skipped) == (119, 40, 1)
+
+    calls.clear()
+    refused.update({2, 3})
+    assert sentence(wanted, tmp_path / "again").startswith(
+        "3 of 120 training rows can't be used with this model. line "
+    )
+
+
+def test_an_error_in_the_middle_keeps_the_best_so_far(
+    spec: SpecMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = Compute.gradients
+
+    def failing(self: Compute, *arguments: Any) -> float | None:
+        calls.append(1)
+        if len(calls) == STEPS + 2:
+            raise RunError("The card fell off the bus.")
+        return plain(self, *arguments)
+
+    calls: list[int] = []
+    monkeypatch.setattr(Compute, "gradients", failing)
+    events: list[Event] = []
+    with pytest.raises(RunError, match="fell off"):
+        deque(map(events.append, train(spec(), Control(tmp_path))), maxlen=0)
+    (saved,) = only(ModelSaved, events)
+    assert (saved.keep, saved.step) == ("best", STEPS)
+    AutoModelForCausalLM.from_pretrained(tmp_path / "model")
 
 
 def test_max_length_is_within_the_models_positions(spec: SpecMaker, tmp_path: Path, make_model: ModelMaker) -> None:

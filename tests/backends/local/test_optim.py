@@ -114,9 +114,7 @@ def test_cosine_falls_along_half_a_wave() -> None:
 @pytest.mark.parametrize("schedule", ["constant", "linear", "cosine"])
 @pytest.mark.parametrize("warmup", [0.0, 0.05, 0.5, 1.0])
 @pytest.mark.parametrize("steps", [1, 2, 3, 50])
-def test_only_the_first_warmup_step_is_idle_and_there_is_one_peak(
-    schedule: str, warmup: float, steps: int
-) -> None:
+def test_only_the_first_warmup_step_is_idle_and_there_is_one_peak(schedule: str, warmup: float, steps: int) -> None:
     used = rates(spec(schedule=schedule, warmup=warmup), steps)
     assert min(used[1:], default=1.0) > 0
     assert max(used) == pytest.approx(0.01)

@@ -1,4 +1,4 @@
-"""The training loop: read, load, tokenize, then step by step to the end or to the stop. Read it top to bottom.
+"""The training loop: prepare, then step by step to the end or to the stop. Read it top to bottom.
 
 `train` yields what happened; who listens is not its business. Between two micro-batches it looks whether it was
 asked to stop, between two steps also whether to pause.
@@ -8,119 +8,54 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Generator, Iterator
 
 import torch
 from torch.nn.utils import clip_grad_norm_
 from torch.optim.lr_scheduler import LRScheduler
-from transformers import PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
-from trainer import check, models
 from trainer.backends.local.batches import BatchOrder
-from trainer.backends.local.chat import Encoded, encode
-from trainer.backends.local.compute import Compute, trained
-from trainer.backends.local.model import Loaded, load_model, load_tokenizer
+from trainer.backends.local.compute import trained
 from trainer.backends.local.optim import make_optimizer, make_schedule
-from trainer.backends.local.store import Store
+from trainer.backends.local.prepare import Setup, prepare
 from trainer.control import Control
-from trainer.data import DataError, Example
 from trainer.events import (
     Continued,
-    DataRead,
     Evaluated,
     Event,
     Failed,
     Finished,
-    ModelLoaded,
     Noted,
     Paused,
     PhaseEntered,
-    Planned,
     StepTaken,
     Stopped,
 )
-from trainer.plan import Plan, make_plan
-from trainer.rundir import RunError
 from trainer.spec import RunSpec
-
-Examples = Sequence[Encoded]
-PROGRESS_SECONDS = 0.5
 
 
 def train(spec: RunSpec, control: Control) -> Iterator[Event]:
     """A whole run. Raises RunError with one sentence for what a person can mend."""
     torch.manual_seed(spec.seed)
     transformers_logging.disable_progress_bar()
-    setup = yield from _prepare(spec, control)
+    setup = yield from prepare(spec, control)
     if setup is None:
         yield Stopped(0)
         return
-    step = yield from _fit(spec, control, setup)
+    try:
+        step = yield from _fit(spec, control, setup)
+    except Exception:  # whatever ends it: the best model so far is not lost
+        if saved := setup.store.keep_best(None):
+            yield saved
+        raise
     if step is None:
         return  # it failed, and said so
     yield from _keep(spec, control, setup, step)
     yield Finished(step) if step == setup.plan.total_steps else Stopped(step)
 
 
-@dataclass
-class _Setup:
-    """What the loop works on, and the evaluations so far."""
-
-    train_set: Examples
-    eval_set: Examples
-    plan: Plan
-    compute: Compute
-    store: Store
-    untrained_loss: float = math.inf
-    best: Evaluated | None = None
-    last: Evaluated | None = None
-
-
-def _prepare(spec: RunSpec, control: Control) -> Generator[Event, None, _Setup | None]:
-    """Everything before the first step; None when a stop was asked meanwhile."""
-    try:
-        info = models.look_up(spec.model)
-        yield PhaseEntered("reading data")
-        data, parts = check.read_split(spec)
-    except (models.ModelError, DataError) as error:
-        raise RunError(str(error)) from None
-    if data.bad:
-        yield Noted(
-            f"{len(data.bad)} of {data.rows} rows skipped; first {data.file}:{data.bad[0].line}: {data.bad[0].why}."
-        )
-    yield PhaseEntered("loading model")
-    tokenizer, note = load_tokenizer(info)
-    if note:
-        yield Noted(note)
-    loaded = load_model(info, spec)
-    yield ModelLoaded(
-        spec.model, loaded.parameters, loaded.trainable, _device_name(loaded), str(loaded.compute_dtype)[6:]
-    )
-    longest = _longest(spec, loaded)
-    train_set = yield from _tokenize(tokenizer, parts.train, longest, control, "training")
-    eval_set = yield from _tokenize(tokenizer, parts.eval, longest, control, "validation")
-    if control.stop:
-        return None
-    _check_vocabulary(loaded, [*train_set, *eval_set])
-    yield from _losses_by_cutting(parts.train, train_set, longest)
-    yield DataRead(
-        data.shape,
-        len(train_set),
-        len(eval_set),
-        sum(len(example.ids) for example in train_set),
-        sum(example.targets for example in train_set),
-        len(data.bad) + len(parts.train) + len(parts.eval) - len(train_set) - len(eval_set),
-        sum(example.cut for example in (*train_set, *eval_set)),
-    )
-    plan = make_plan(spec, len(train_set), len(eval_set))
-    yield Planned(plan.epochs, plan.steps_per_epoch, plan.total_steps, plan.eval_every)
-    store = Store(control.folder, loaded.model, tokenizer, spec.method)
-    return _Setup(train_set, eval_set, plan, Compute(loaded, len(tokenizer)), store)
-
-
-def _fit(spec: RunSpec, control: Control, setup: _Setup) -> Generator[Event, None, int | None]:
+def _fit(spec: RunSpec, control: Control, setup: Setup) -> Generator[Event, None, int | None]:
     """All steps; returns the last one taken, or None after Failed."""
     plan, compute = setup.plan, setup.compute
     order = BatchOrder(len(setup.train_set), spec.batch_size, spec.seed)
@@ -157,7 +92,7 @@ def _fit(spec: RunSpec, control: Control, setup: _Setup) -> Generator[Event, Non
     return plan.total_steps
 
 
-def _evaluate(setup: _Setup, control: Control, step: int) -> Iterator[Event]:
+def _evaluate(setup: Setup, control: Control, step: int) -> Iterator[Event]:
     """The whole validation set; a new best is saved at once. A stop cuts it short and counts for nothing."""
     yield PhaseEntered("evaluating")
     began = time.perf_counter()
@@ -175,7 +110,7 @@ def _evaluate(setup: _Setup, control: Control, step: int) -> Iterator[Event]:
         yield setup.store.save_best(step, eval_loss)
 
 
-def _keep(spec: RunSpec, control: Control, setup: _Setup, step: int) -> Iterator[Event]:
+def _keep(spec: RunSpec, control: Control, setup: Setup, step: int) -> Iterator[Event]:
     """Make model/: what the stop asked for, else what the spec says; the last step where nothing was evaluated."""
     if step == 0:
         yield Noted("No step was taken, so there is no model to keep.")
@@ -195,7 +130,7 @@ def _keep(spec: RunSpec, control: Control, setup: _Setup, step: int) -> Iterator
     yield saved
 
 
-def _not_finite(setup: _Setup, step: int, loss: float, grad_norm: float) -> Iterator[Event]:
+def _not_finite(setup: Setup, step: int, loss: float, grad_norm: float) -> Iterator[Event]:
     """A loss or gradient that is no number would ruin the weights: end before the step, keep the best so far."""
     what = f"The loss became {loss}" if not math.isfinite(loss) else f"The gradient norm became {grad_norm}"
     saved = setup.store.keep_best(None)
@@ -203,51 +138,3 @@ def _not_finite(setup: _Setup, step: int, loss: float, grad_norm: float) -> Iter
         yield saved
     kept = f"the best model so far (step {saved.step}) is kept" if saved else "no model is kept"
     yield Failed(step - 1, f"{what} at step {step}; {kept}. Try a third of the learning rate.")
-
-
-def _tokenize(
-    tokenizer: PreTrainedTokenizerBase, examples: Sequence[Example], max_length: int, control: Control, kind: str
-) -> Generator[Event, None, Examples]:
-    """Examples that teach something, encoded, with progress; stops early when asked to."""
-    encoded: list[Encoded] = []
-    said = 0.0
-    for done, example in enumerate(examples):
-        if control.stop:
-            return encoded
-        if time.monotonic() - said > PROGRESS_SECONDS:
-            said = time.monotonic()
-            yield PhaseEntered("tokenizing", done, len(examples))
-        one = encode(tokenizer, example.messages, max_length)
-        if one.targets:
-            encoded.append(one)
-    if not encoded:
-        raise RunError(f"No {kind} example has an answer left within max length {max_length}: raise max length.")
-    return encoded
-
-
-def _losses_by_cutting(rows: Sequence[Example], examples: Examples, longest: int) -> Iterator[Event]:
-    """Cutting at max length is never silent."""
-    if cut := sum(example.cut for example in examples):
-        yield Noted(f"{cut} of {len(examples)} training examples are cut at {longest} tokens.")
-    if lost := len(rows) - len(examples):
-        yield Noted(f"{lost} of {len(rows)} training rows have no answer left within {longest} tokens: left out.")
-
-
-def _check_vocabulary(loaded: Loaded, examples: Examples) -> None:
-    """A tokenizer of another model makes ids that this one has no embedding for."""
-    largest = max(int(example.ids.max()) for example in examples)
-    if largest >= loaded.vocabulary:
-        raise RunError(
-            f"The tokenizer makes token id {largest} and the model knows {loaded.vocabulary}: they don't belong "
-            "together; use the tokenizer that came with the model."
-        )
-
-
-def _longest(spec: RunSpec, loaded: Loaded) -> int:
-    """Max length, within what the model has positions for."""
-    positions = getattr(getattr(loaded.model, "config", None), "max_position_embeddings", None)
-    return min(spec.max_length, positions) if isinstance(positions, int) and positions > 0 else spec.max_length
-
-
-def _device_name(loaded: Loaded) -> str:
-    return torch.cuda.get_device_name(loaded.device) if loaded.device.type == "cuda" else "cpu"
