@@ -1,7 +1,7 @@
 #!/bin/sh
 # Sets up the environment once, then does one thing in it. `make WORD` calls this; without make: sh dev.sh WORD
 #   run    open the app            test   run the tests          check   lint, types, import contracts
-#   setup  only set up             bench  measure what we claim
+#   setup  only set up             soak   the long tests: a hundred kills, a hundred lost terminals
 # Knobs: VENV=folder  PYTHON=interpreter  VENV_FLAGS=--system-site-packages (keep a torch that is already there)
 #        TORCH_INDEX=https://download.pytorch.org/whl/cu126 (another build of torch)  CONSTRAINTS= (newest versions)
 set -eu
@@ -12,12 +12,16 @@ LOCK=$VENV.lock
 
 say() { printf 'finetunegem: %s\n' "$*" >&2; }
 
+is_python() { [ "$("$1" -c 'import sys; print(sys.version_info >= (3, 11))' 2>/dev/null)" = True ]; }
+
 find_python() {
-    for name in ${PYTHON:-python3 python3.14 python3.13 python3.12 python3.11 python}; do
-        if "$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
-            command -v "$name"
-            return
-        fi
+    if [ -n "${PYTHON:-}" ]; then
+        is_python "$PYTHON" && command -v "$PYTHON" && return
+        say "PYTHON=$PYTHON is no Python of 3.11 or newer"
+        exit 1
+    fi
+    for name in python3 python3.14 python3.13 python3.12 python3.11 python; do
+        is_python "$name" && command -v "$name" && return
     done
     say "Python 3.11 or newer is needed, and none was found; install one, or name it: PYTHON=/path/to/python3"
     exit 1
@@ -83,8 +87,8 @@ word=${1:-run}
 [ $# -eq 0 ] || shift
 bin=$VENV/bin
 case $word in
-    run | setup | test | check | bench) set_up ;;
-    *) say "usage: sh dev.sh run | test | check | bench | soak | setup"; exit 2 ;;
+    run | setup | test | check | soak) set_up ;;
+    *) say "usage: sh dev.sh run | test | check | soak | setup"; exit 2 ;;
 esac
 case $word in
     run) exec "$bin/finetunegem" "$@" ;;
@@ -96,5 +100,8 @@ case $word in
         "$bin/mypy"
         exec "$bin/lint-imports"
         ;;
-    bench) exec "$bin/python" -m benchmarks "$@" ;;
+    soak)
+        "$bin/python" -m tests.soak.kill --kills 100
+        OMP_NUM_THREADS=1 exec "$bin/python" -m pytest -m soak "$@"
+        ;;
 esac

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -573,3 +575,17 @@ def test_a_short_answer_to_a_reader_that_is_gone_is_no_traceback(several: Path) 
         process.stdout.close()
         assert line(process.stderr) == ""
         assert process.wait(30) == 1
+
+
+@pytest.mark.parametrize("python", ["/nowhere/python3", "true"])
+def test_the_set_up_refuses_what_is_no_python_before_it_makes_anything(tmp_path: Path, python: str) -> None:
+    root = Path(__file__).parent.parent
+    for name in ("dev.sh", "pyproject.toml", "constraints.txt"):
+        shutil.copy(root / name, tmp_path)
+    done = subprocess.run(
+        ["sh", "dev.sh", "setup"], cwd=tmp_path, env={**os.environ, "PYTHON": python}, capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert done.stderr == f"finetunegem: PYTHON={python} is no Python of 3.11 or newer\n"
+    assert not (tmp_path / ".venv").exists()
+    assert not (tmp_path / ".venv.lock").exists()

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from trainer.events import (
+    CheckpointFailed,
     CheckpointSaved,
     Continued,
     DataRead,
@@ -21,9 +22,11 @@ from trainer.events import (
     ModelLoaded,
     ModelSaved,
     Noted,
+    NotFinite,
     Paused,
     PhaseEntered,
     Planned,
+    Resumed,
     Started,
     StepTaken,
     Stopped,
@@ -41,6 +44,9 @@ EVENTS: list[Event] = [
     StepTaken(1, 0.0147, 7.25, 5.9e-5, 12.5, 412, 0.21),
     Evaluated(68, 1.0, 2.5, 1800, 0.4),
     CheckpointSaved(68, "checkpoints/step-000068", 8_000_000, 0.1),
+    CheckpointFailed(102, "No space left on device.", 8_000_000, 12),
+    NotFinite(103, "loss", 7.0, "blackbox-step-000103.json"),
+    Resumed(68),
     Paused(70),
     Continued(70),
     ModelSaved(68, "best", "model", 2.5, "full"),

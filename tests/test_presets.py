@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.keys import CANARIES, leaks
 from trainer import presets
 from trainer import spec as specs
 from trainer.presets import Exists, PresetError, check_name, list_presets, load, save, user_dir
@@ -136,3 +137,18 @@ def test_a_link_is_replaced_and_not_followed(tmp_path: Path) -> None:
     (user_dir() / "mine.toml").symlink_to(target)
     save("mine", RunSpec(), replace=True)
     assert target.read_text("utf-8") == "precious"
+
+
+@pytest.mark.parametrize(
+    "key", [key for name, key in CANARIES.items() if name not in ("WANDB_API_KEY", "SERVICE_ACCOUNT_JSON")]
+)
+def test_a_preset_with_a_key_is_refused_with_a_sentence_that_does_not_repeat_it(isolated: None, key: str) -> None:
+    user_dir().mkdir(parents=True)
+    for line in (f'model = "{key}"', f'name = "x {key} y"', f'epochs = "{key}"', f'api_key = "{key}"'):
+        (user_dir() / "mine.toml").write_text(line, "utf-8")
+        with pytest.raises(PresetError) as caught:
+            load("mine")
+        said = str(caught.value)
+        assert said.startswith(str(user_dir() / "mine.toml"))
+        assert "looks like a key" in said or "no setting called 'api_key'" in said
+        assert not leaks(said.encode())

@@ -15,10 +15,11 @@ from pathlib import Path
 import pytest
 
 from tests.builders import RunBuilder, held
-from trainer import rundir
+from trainer import eventlog, rundir
+from trainer.eventlog import EventLog
 from trainer.events import Ending, Failed, Finished, Paused, Started, StepTaken, Stopped
 from trainer.files import write_whole
-from trainer.rundir import Command, EventLog, Lock, Locked, RunDir, RunError, create, find, list_runs
+from trainer.rundir import Command, Lock, Locked, RunDir, RunError, create, find, list_runs
 from trainer.spec import RunSpec
 from trainer.state import Column, Evals, RunState, Steps
 
@@ -267,19 +268,33 @@ def test_a_second_host_goes_on_counting_and_its_clock_does_not_go_back(tmp_path:
     assert entries[-1].elapsed >= 100.0
 
 
-def test_a_line_that_does_not_fit_is_taken_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lines_that_do_not_fit_wait_and_come_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk takes a part of a line: the part is taken back, and the line waits until there is room."""
     run = RunBuilder(tmp_path).run
     log = EventLog(run)
     log.append(step(1))
     write = os.write
     monkeypatch.setattr(os, "write", lambda fd, data: write(fd, data[:7]))
-    with pytest.raises(OSError, match="No space left"):
-        log.append(step(2))
-    monkeypatch.undo()
+    log.append(step(2))
     log.append(step(3))
-    log.close()
-    assert taken(run) == [1, 3]
-    assert [entry.seq for entry in run.read_events()[0]] == [0, 1]
+    assert not log.flush()
+    assert taken(run) == [1]
+    monkeypatch.undo()
+    log.append(step(4))
+    assert log.close()
+    assert taken(run) == [1, 2, 3, 4]
+    assert [entry.seq for entry in run.read_events()[0]] == [0, 1, 2, 3]
+
+
+def test_a_log_that_could_not_be_finished_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: int, __: bytes) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(eventlog, "LAST_TRY_SECONDS", 0.3)
+    log = EventLog(RunBuilder(tmp_path).run)
+    monkeypatch.setattr(os, "write", full)
+    log.append(step(1))
+    assert not log.close()
 
 
 # --- commands ------------------------------------------------------------------------------------------------------
@@ -377,8 +392,9 @@ EVALS = Evals(step=Column().added(0.0))
     [
         (RunState(), True, False, "starting"),
         (RunState(started=Started(1, "box", "0")), True, False, "starting"),
-        (RunState(steps=STEPS), True, False, "running"),
-        (RunState(evals=EVALS), True, False, "running"),
+        (RunState(steps=STEPS, warm=True), True, False, "running"),
+        (RunState(evals=EVALS, warm=True), True, False, "running"),
+        (RunState(steps=STEPS), True, False, "starting"),  # a later host is still loading
         (RunState(steps=STEPS, paused=True), True, False, "paused"),
         (RunState(steps=STEPS, paused=True), True, True, "stopping"),
         (RunState(), True, True, "stopping"),

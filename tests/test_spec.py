@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.keys import CANARIES
 from trainer import spec as specs
 from trainer.spec import GROUP_TITLES, KNOBS, Knob, RunSpec, SpecError, Value
 
@@ -247,3 +248,27 @@ def test_wrong_values_in_toml_name_the_file_and_the_field(text: str, field: str)
         specs.from_toml(text, "mine.toml")
     assert set(caught.value.problems) == {field}
     assert caught.value.problems[field].startswith("mine.toml: ")
+
+
+# --- keys -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("key", [key for name, key in CANARIES.items() if name != "WANDB_API_KEY"])
+@pytest.mark.parametrize("name", ["model", "data", "name", "epochs", "learning_rate", "optimizer"])
+def test_a_value_that_looks_like_a_key_is_refused_and_not_repeated(name: str, key: str) -> None:
+    said = problem(name, f" {key}")
+    assert said == (
+        f"{KNOBS[name].label} holds what looks like a key or password: keys are taken from the environment (HF_TOKEN, "
+        "GEMINI_API_KEY), never from settings."
+    )
+
+
+def test_a_setting_that_is_none_is_not_repeated_where_it_is_a_key() -> None:
+    with pytest.raises(SpecError) as caught:
+        specs.read({CANARIES["HF_TOKEN"]: 1})
+    assert str(caught.value) == "There is no setting called '[key removed]'."
+
+
+def test_a_spec_can_not_be_made_with_a_key() -> None:
+    with pytest.raises(SpecError, match="looks like a key"):
+        RunSpec(name=CANARIES["GEMINI_API_KEY"])

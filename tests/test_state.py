@@ -20,6 +20,7 @@ from trainer.events import (
     Paused,
     PhaseEntered,
     Planned,
+    Resumed,
     Started,
     StepTaken,
     Stopped,
@@ -125,13 +126,30 @@ def test_the_best_is_the_lowest_eval_loss(losses: list[tuple[int, float]], best:
     assert len(state.evals.eval_loss) == len(losses)
 
 
-def test_the_best_is_kept_only_once_its_checkpoint_stands() -> None:
+def test_the_best_that_is_kept_is_the_best_of_those_on_disk() -> None:
     before = fold(evaluated(2, 3.0))
     assert before.best_kept() is None
     saved = apply(before, entries(CheckpointSaved(2, "checkpoints/step-000002", 1, 0.1))[0])
     assert saved.best_kept() == saved.best
     better = apply(saved, entries(evaluated(3, 1.0))[0])
-    assert better.best_kept() is None
+    kept = better.best_kept()
+    assert kept is not None
+    assert (kept.step, kept.eval_loss) == (2, 3.0)
+
+
+def test_a_resumed_run_forgets_what_came_after_its_checkpoint() -> None:
+    """The log is never rewritten; the state goes back to the step, and the earlier state still reads as before."""
+    saved = CheckpointSaved(2, "checkpoints/step-000002", 1, 0.1)
+    before = fold(step(1), step(2), evaluated(2, 3.0), saved, step(3), evaluated(3, 1.0), step(4))
+    after = apply(before, entries(Resumed(2))[0])
+    assert list(after.steps.step) == [1, 2]
+    assert list(after.evals.step) == [2]
+    assert (after.best and after.best.step, after.best_kept() and after.step) == (2, 2)
+    again = apply(after, entries(step(3))[0])
+    assert list(again.steps.step) == [1, 2, 3]
+    assert list(before.steps.step) == [1, 2, 3, 4]
+    assert before.best
+    assert before.best.step == 3
 
 
 @pytest.mark.parametrize(

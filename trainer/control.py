@@ -22,9 +22,16 @@ class Stop:
 
 @dataclass
 class Control:
-    """Shared by two threads. `folder` is where the backend puts its files (the run directory)."""
+    """Shared by two threads. `folder` is where the backend puts its files (the run directory).
+
+    What was settled before the thread began: `resuming`, whether an earlier host has logged something;
+    `rate_factor`, by which the learning rate is multiplied; `skip`, steps whose batch is left out.
+    """
 
     folder: Path = field(default_factory=Path)
+    resuming: bool = False
+    rate_factor: float = 1.0
+    skip: frozenset[int] = frozenset()
     _stop: Stop | None = None
     _paused: bool = False
     _changed: threading.Condition = field(default_factory=threading.Condition)

@@ -15,11 +15,19 @@ from typing import Any, Literal
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """A host has taken the run and its trainer thread begins."""
+    """A host has taken the run and its trainer thread begins. Commands before byte `commands_from` are not its."""
 
     pid: int
     host: str
     version: str
+    commands_from: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """Training goes on from the checkpoint of `step` (0: from the start); what was logged after it is void."""
+
+    step: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +111,26 @@ class CheckpointSaved:
 
 
 @dataclass(frozen=True, slots=True)
+class CheckpointFailed:
+    """A checkpoint could not be written; training goes on. `needed` and `free` are bytes."""
+
+    step: int
+    message: str
+    needed: int
+    free: int
+
+
+@dataclass(frozen=True, slots=True)
+class NotFinite:
+    """A loss or gradient norm that is no number, before it could reach a weight; `path` is its black box."""
+
+    step: int
+    what: str  # loss or grad_norm
+    value: float
+    path: str  # within the run directory
+
+
+@dataclass(frozen=True, slots=True)
 class Paused:
     step: int
 
@@ -148,8 +176,8 @@ class Failed:
 
 
 Event = (
-    Started | PhaseEntered | Noted | DataRead | ModelLoaded | Planned | StepTaken | Evaluated
-    | CheckpointSaved | Paused | Continued | ModelSaved | Finished | Stopped | Failed
+    Started | Resumed | PhaseEntered | Noted | DataRead | ModelLoaded | Planned | StepTaken | Evaluated
+    | CheckpointSaved | CheckpointFailed | NotFinite | Paused | Continued | ModelSaved | Finished | Stopped | Failed
 )  # fmt: skip
 Ending = Finished | Stopped | Failed
 

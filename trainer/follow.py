@@ -37,6 +37,11 @@ class Follower:
         self._commands_at = 0
         self._stop: Command | None = None
 
+    @property
+    def place(self) -> int:
+        """The byte of the log up to which it has looked."""
+        return self._events_at
+
     def look(self) -> View:
         """The newest view; the same object as before when nothing changed."""
         pid = self.run.holder()  # before the log: a host writes its ending before it lets go
@@ -46,9 +51,15 @@ class Follower:
         if bad:
             state = replace(state, bad_lines=state.bad_lines + bad)
         self._stop = next((c for c in reversed(commands) if c.command == "stop"), self._stop)
-        stop = self._stop if pid is not None and state.ending is None else None
+        stop = self._pending_stop(state) if pid is not None and state.ending is None else None
         young = pid is None and not state.next_seq and just_made(self.run)
         view = View(state, status(state, pid is not None, stop is not None, young), stop, pid)
         if view != self.view:
             self.view = view
         return self.view
+
+    def _pending_stop(self, state: RunState) -> Command | None:
+        """The stop that is for the host that runs now, not for one before it."""
+        if self._stop is None or (state.started and self._stop.at < state.started.commands_from):
+            return None
+        return self._stop

@@ -9,8 +9,14 @@ import math
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, cast, get_args, get_type_hints
 
+from trainer.secrets import looks_like_key
+
 Value = int | float | str
 Group = Literal["main", "model", "data", "method", "schedule", "run"]
+NO_KEYS = (
+    "what looks like a key or password: keys are taken from the environment (HF_TOKEN, GEMINI_API_KEY), never from "
+    "settings."
+)
 
 
 @dataclass(frozen=True)
@@ -47,6 +53,8 @@ class Knob:
     def sentence(self, raw: object) -> str:
         """What to say when `raw` is not allowed here."""
         said = _said(raw)
+        if looks_like_key(said):
+            return f"{self.label} holds {NO_KEYS}"
         given = f"not {said[:60]!r}" if said.strip() else "but it is empty"
         if self.kind == "choice":
             return f"{self.label} must be one of {self.bounds}, {given}."
@@ -147,6 +155,8 @@ def _word(knob: Knob, raw: object) -> str:
         raise ValueError("not one line of text")
     if knob.kind == "choice" and raw not in knob.choices:
         raise ValueError("not one of the choices")
+    if looks_like_key(raw):
+        raise ValueError("a key")
     return raw.strip()
 
 

@@ -10,8 +10,12 @@ import sys
 from pathlib import Path
 
 from trainer import check, rundir
+from trainer.events import Finished
+from trainer.follow import Follower
 from trainer.rundir import Command, Locked, RunDir, RunError
 from trainer.spec import RunSpec
+
+SLOWER = 1 / 3  # of the learning rate, after a loss that was no number
 
 _children: list[subprocess.Popen[bytes]] = []  # kept so that they can be reaped, never signalled
 
@@ -29,6 +33,25 @@ def start(runs_dir: Path, spec: RunSpec) -> RunDir:
         run.ask(Command("stop"))
         raise
     return run
+
+
+def resume(run: RunDir, *, slower: bool = False, skip: int | None = None) -> int:
+    """Start a host anew for a run that has not taken all its steps: it goes on from the newest whole checkpoint.
+
+    `slower` goes on with a third of the learning rate, `skip` without the batch of that step; both hold for every
+    later host of the run. Raises RunError, or Locked when a host drives it already.
+    """
+    run.spec()
+    view = Follower(run).look()
+    if view.pid is not None:
+        raise Locked(f"{run.name} is already driven by process {view.pid}.")
+    if isinstance(view.state.ending, Finished):
+        raise RunError(f"{run.name} has taken all its steps: there is nothing to go on with.")
+    if slower:
+        run.ask(Command("slower", factor=SLOWER))
+    if skip is not None:
+        run.ask(Command("skip", step=skip))
+    return launch(run)
 
 
 def launch(run: RunDir) -> int:

@@ -9,7 +9,7 @@ import json
 import os
 import re
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -18,6 +18,10 @@ import platformdirs
 
 BUILTIN = Path(__file__).parent.parent / "presets" / "models"
 FETCHABLE = {"smollm2": "SmolLM2-135M-Instruct"}
+TRUST_CODE = "FINETUNEGEM_TRUST_REMOTE_CODE"
+"""Set to 1 in a host's environment by `--trust-remote-code` alone: code that comes with a model may run there.
+
+It stands in no spec and no preset, so that nobody is asked to trust by a file of somebody else."""
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*\Z", re.ASCII)
 _IN_NAME = re.compile(r"(?:^|[^A-Za-z0-9.])(\d+(?:\.\d+)?)([MmBb])(?![A-Za-z0-9])")
 
@@ -63,6 +67,13 @@ def look_up(model: str) -> ModelInfo:
     return ModelInfo(model, "hub", model, size, "in the Hugging Face cache" if cached else "to be downloaded")
 
 
+def hub_cache(environment: Mapping[str, str]) -> Path:
+    """The local Hugging Face cache, as huggingface_hub finds it."""
+    cache = Path(environment.get("XDG_CACHE_HOME") or expanded("~/.cache"))
+    home = Path(environment.get("HF_HOME") or cache / "huggingface")
+    return Path(environment.get("HF_HUB_CACHE") or home / "hub")
+
+
 def expanded(path: str) -> Path:
     """The path with a leading ~ made a home folder, where there is such a user; any text is taken."""
     return Path(os.path.expanduser(path))  # noqa: PTH111 - Path.expanduser raises for an unknown user
@@ -104,6 +115,8 @@ def _folder(model: str, folder: Path) -> ModelInfo:
         if (folder / "adapter_config.json").is_file():
             raise ModelError(f"{model} holds an adapter, not a model: merge it into its base first.")
         raise ModelError(f"{model} is no model folder (no config.json in it): give one made by save_pretrained.")
+    if (folder / "adapter_config.json").is_file():
+        raise ModelError(f"{model} holds an adapter beside the model: move it away, or merge it into the model first.")
     if not any(folder.glob("*.safetensors")):
         raise ModelError(f"{model} has no *.safetensors weights: convert the model to safetensors first.")
     return ModelInfo(model, "folder", str(folder.absolute()), _parameters(folder))
@@ -115,10 +128,7 @@ def _exists(path: Path) -> bool:
 
 def _in_hub_cache(model: str) -> Path | None:
     """The newest snapshot of a hub model in the local Hugging Face cache."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or expanded("~/.cache"))
-    home = Path(os.environ.get("HF_HOME") or cache / "huggingface")
-    hub = Path(os.environ.get("HF_HUB_CACHE") or home / "hub")
-    snapshots = hub / f"models--{model.replace('/', '--')}" / "snapshots"
+    snapshots = hub_cache(os.environ) / f"models--{model.replace('/', '--')}" / "snapshots"
     found = [p.parent for p in snapshots.glob("*/config.json")]
     return max(found, key=lambda p: p.stat().st_mtime, default=None)
 

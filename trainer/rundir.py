@@ -14,16 +14,15 @@ import json
 import os
 import re
 import secrets
-import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from trainer import spec as specs
-from trainer.events import Entry, Event, Failed, Finished, Stopped, decode, encode
-from trainer.files import append_line, reason, whole_lines, write_line, write_whole
+from trainer.events import Entry, Failed, Finished, Stopped, decode
+from trainer.files import append_line, reason, whole_lines, write_whole
 from trainer.lock import Lock as Lock
 from trainer.lock import Locked as Locked
 from trainer.lock import RunError as RunError
@@ -40,11 +39,17 @@ _DATED = re.compile(r"\d{4}-\d\d-\d\d-\d{4}-", re.ASCII)  # how `create` begins 
 
 @dataclass(frozen=True)
 class Command:
-    """What a person asked of a running host: stop (keep best or last, of which step), pause, continue."""
+    """What a person asked: stop (keep best or last, of which step), pause, continue.
 
-    command: Literal["stop", "pause", "continue"]
+    Two are for the next host of the run, and for all after it: `slower` multiplies the learning rate by `factor`,
+    `skip` leaves out the batch of `step`.
+    """
+
+    command: Literal["stop", "pause", "continue", "slower", "skip"]
     keep: Literal["best", "last"] | None = None
     step: int | None = None
+    factor: float | None = None
+    at: int = field(default=0, compare=False)  # where its line begins in commands.jsonl
 
 
 @dataclass(frozen=True)
@@ -99,15 +104,26 @@ class RunDir:
 
     def ask(self, command: Command) -> None:
         """Append one command; raises RunError if the folder can't be written."""
-        line = {"time": round(time.time(), 3), **command.__dict__}
+        line = {"time": round(time.time(), 3), **asdict(command)}
+        del line["at"]
         try:
             append_line(self.path / "commands.jsonl", json.dumps(line))
         except OSError as error:
             raise RunError(f"{self.path} can't be written: {reason(error)}.") from None
 
     def read_commands(self, offset: int = 0) -> tuple[list[Command], int]:
-        lines, offset = whole_lines(self.path / "commands.jsonl", offset)
-        return [command for line in lines if (command := _command(line))], offset
+        """Commands from a byte offset on, and the next offset."""
+        lines, after = whole_lines(self.path / "commands.jsonl", offset)
+        found: list[Command] = []
+        for line in lines:
+            if command := _command(line, offset):
+                found.append(command)
+            offset += len(line) + 1
+        return found, after
+
+    def commands_end(self) -> int:
+        """Where the next command will stand."""
+        return self.read_commands()[1]
 
     # --- who drives it -----------------------------------------------------------------------------------------
 
@@ -151,29 +167,7 @@ def status(state: RunState, held: bool, stop_asked: bool, just_made: bool = Fals
         return "stopping"
     if state.paused:
         return "paused"
-    return "running" if state.steps.step or state.evals.step else "starting"
-
-
-class EventLog:
-    """The one writer of events.jsonl. A torn last line of a killed host is cut off before the first append."""
-
-    def __init__(self, run: RunDir) -> None:
-        self._file = run.events_file
-        entries, offset, _ = run.read_events()
-        self._fd = os.open(self._file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        os.ftruncate(self._fd, offset)
-        self._seq = entries[-1].seq + 1 if entries else 0
-        self._began = time.monotonic() - (entries[-1].elapsed if entries else 0.0)
-        self._mutex = threading.Lock()
-
-    def append(self, event: Event) -> None:
-        with self._mutex:
-            entry = Entry(self._seq, time.time(), time.monotonic() - self._began, event)
-            write_line(self._fd, encode(entry))
-            self._seq += 1
-
-    def close(self) -> None:
-        os.close(self._fd)
+    return "running" if state.warm else "starting"
 
 
 # --- making and finding ------------------------------------------------------------------------------------------
@@ -246,15 +240,16 @@ def find(runs_dir: Path, text: str) -> RunDir:
 # --- small parts -------------------------------------------------------------------------------------------------
 
 
-def _command(line: bytes) -> Command | None:
+def _command(line: bytes, at: int) -> Command | None:
     try:
         raw = json.loads(line)
-        verb, keep, step = raw["command"], raw.get("keep"), raw.get("step")
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        verb, keep, step, factor = (raw.get(name) for name in ("command", "keep", "step", "factor"))
+    except (ValueError, TypeError, AttributeError, RecursionError):
         return None
-    if verb not in ("stop", "pause", "continue") or keep not in ("best", "last", None):
+    if verb not in ("stop", "pause", "continue", "slower", "skip") or keep not in ("best", "last", None):
         return None
-    return Command(verb, keep, step if isinstance(step, int) else None)
+    sane = isinstance(factor, float) and 0.0 < factor <= 1.0
+    return Command(verb, keep, step if isinstance(step, int) else None, factor if sane else None, at)
 
 
 def walk_size(path: Path) -> int:

@@ -15,6 +15,7 @@ from typing import Literal
 import tomli_w
 
 from trainer.knob import Group, Knob, Value, convert, knob, knobs_of, next_rung, show
+from trainer.secrets import redact
 
 __all__ = [
     "GROUP_TITLES",
@@ -186,6 +187,26 @@ class RunSpec:
         "run",
         "The model at the lowest eval loss, or the one after the last step.",
     )
+    save_every: int = knob(
+        0,
+        "Save every",
+        "run",
+        "Steps between checkpoints besides those at every evaluation; 0: only those.",
+        unit="steps",
+        ge=0,
+        le=1_000_000,
+    )
+    keep_checkpoints: int = knob(
+        1,
+        "Newest checkpoints kept",
+        "run",
+        "How many stay on disk besides the best; a run goes on from the newest.",
+        ge=1,
+        le=1000,
+    )
+    keep_epochs: Literal["no", "yes"] = knob(
+        "no", "Keep every epoch's", "run", "Whether the checkpoint of every epoch's end stays on disk too."
+    )
     seed: int = knob(
         42,
         "Seed",
@@ -219,7 +240,7 @@ def read(raw: Mapping[str, object]) -> dict[str, Value]:
     values: dict[str, Value] = {}
     for name, value in raw.items():
         if name not in KNOBS:
-            problems[name] = f"There is no setting called {name[:60]!r}."
+            problems[name] = f"There is no setting called {redact(name)[:60]!r}."
             continue
         try:
             values[name] = convert(KNOBS[name], value)

@@ -7,11 +7,13 @@ that is `trainer.rundir.status`, which also asks who holds the lock.
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, overload
 
 from trainer.events import (
+    CheckpointFailed,
     CheckpointSaved,
     Continued,
     DataRead,
@@ -24,9 +26,11 @@ from trainer.events import (
     ModelLoaded,
     ModelSaved,
     Noted,
+    NotFinite,
     Paused,
     PhaseEntered,
     Planned,
+    Resumed,
     Started,
     StepTaken,
     Stopped,
@@ -50,6 +54,10 @@ class Column(Sequence[float]):
         store = self._store if len(self._store) == self._length else self._store[: self._length]
         store.append(value)
         return Column(store, self._length + 1)
+
+    def first(self, length: int) -> Column:
+        """The first `length` values, sharing the storage."""
+        return Column(self._store, min(length, self._length))
 
     def __len__(self) -> int:
         return self._length
@@ -100,6 +108,11 @@ class Steps:
             self.seconds.added(event.seconds),
         )
 
+    def up_to(self, step: int) -> Steps:
+        """What was taken up to and including `step`."""
+        length = bisect_right(self.step, step)
+        return Steps(*(getattr(self, f.name).first(length) for f in fields(self)))
+
 
 @dataclass(frozen=True, slots=True)
 class Evals:
@@ -118,6 +131,10 @@ class Evals:
             self.seconds.added(event.seconds),
         )
 
+    def up_to(self, step: int) -> Evals:
+        length = bisect_right(self.step, step)
+        return Evals(*(getattr(self, f.name).first(length) for f in fields(self)))
+
 
 @dataclass(frozen=True, slots=True)
 class RunState:
@@ -128,6 +145,8 @@ class RunState:
     updated: float = 0.0  # wall clock of the newest entry
     elapsed: float = 0.0  # monotonic seconds of the newest entry
     started: Started | None = None
+    rewound: int = 0  # how often a later host went back to a checkpoint
+    warm: bool = False  # the host that runs now has taken a step or evaluated
     phase: PhaseEntered | None = None  # what it is doing while it takes no steps
     data: DataRead | None = None
     model: ModelLoaded | None = None
@@ -138,6 +157,7 @@ class RunState:
     checkpoints: tuple[CheckpointSaved, ...] = ()
     paused: bool = False
     saved: ModelSaved | None = None
+    not_finite: NotFinite | None = None  # why the last host stopped, if that was why
     ending: Ending | None = None
     notes: tuple[str, ...] = ()
     bad_lines: int = 0
@@ -152,10 +172,16 @@ class RunState:
         return self.steps.epoch[-1] if len(self.steps.epoch) else 0.0
 
     def best_kept(self) -> Evaluated | None:
-        """The best evaluation if its checkpoint is on disk: what "keep the best" would keep now."""
-        if self.best and any(saved.step == self.best.step for saved in self.checkpoints):
+        """The best evaluation whose checkpoint is on disk: what "keep the best" would keep now."""
+        saved = {checkpoint.step for checkpoint in self.checkpoints}
+        if self.best is None or self.best.step in saved:
             return self.best
-        return None
+        best: Evaluated | None = None
+        evals = self.evals
+        for at, epoch, eval_loss, seconds in zip(evals.step, evals.epoch, evals.eval_loss, evals.seconds, strict=True):
+            if at in saved:
+                best = _better(best, Evaluated(int(at), epoch, eval_loss, 0, seconds))
+        return best
 
     def seconds_left(self) -> float | None:
         """Time to the last step at the recent pace, evaluations included; None when it can't be told."""
@@ -190,13 +216,20 @@ def _changed(state: RunState, event: Event) -> dict[str, Any]:
     """The fields that an event changes besides the clocks. One `replace` an entry: it is most of what a fold costs."""
     match event:
         case StepTaken():
-            return {"steps": state.steps.added(event), "phase": None}
+            return {"steps": state.steps.added(event), "phase": None, "warm": True}
         case Evaluated():
-            return {"evals": state.evals.added(event), "best": _better(state.best, event), "phase": None}
+            best = _better(state.best, event)
+            return {"evals": state.evals.added(event), "best": best, "phase": None, "warm": True}
         case CheckpointSaved():
             return {"checkpoints": (*state.checkpoints, event)}
         case Started():
-            return {"started": event, "ending": None, "paused": False}
+            return {"started": event, "ending": None, "paused": False, "not_finite": None, "warm": False}
+        case Resumed():
+            return _rewound(state, event.step)
+        case CheckpointFailed():
+            return {"notes": (*state.notes, event.message)}
+        case NotFinite():
+            return {"not_finite": event}
         case PhaseEntered():
             return {"phase": event}
         case Paused() | Continued():
@@ -213,6 +246,26 @@ def _changed(state: RunState, event: Event) -> dict[str, Any]:
             return {"saved": event}
         case Noted():
             return {"notes": (*state.notes, event.message)}
+
+
+def _rewound(state: RunState, step: int) -> dict[str, Any]:
+    """A host went on from the checkpoint of `step`: what an earlier one did after it is done again.
+
+    Without a checkpoint all is done again, the evaluation before the first step too.
+    """
+    evals = state.evals.up_to(step) if step else Evals()
+    best: Evaluated | None = None
+    for at, epoch, eval_loss, seconds in zip(evals.step, evals.epoch, evals.eval_loss, evals.seconds, strict=True):
+        best = _better(best, Evaluated(int(at), epoch, eval_loss, 0, seconds))
+    return {
+        "steps": state.steps.up_to(step),
+        "evals": evals,
+        "best": best,
+        "checkpoints": tuple(saved for saved in state.checkpoints if saved.step <= step),
+        "saved": None,
+        "phase": None,
+        "rewound": state.rewound + 1,
+    }
 
 
 def apply_all(state: RunState, entries: Iterable[Entry]) -> RunState:

@@ -15,15 +15,22 @@ from typing import TYPE_CHECKING, ClassVar
 if TYPE_CHECKING:
     from trainer.rundir import RunDir
 
-from textual.app import App
 from textual.binding import Binding, BindingType
+from textual.driver import Driver
 from textual.screen import Screen
 
 from trainer import presets
 from trainer.spec import Value
+from tui import terminal_kind
+from tui.crash import PlainCrash
+from tui.hardened import HardenedDriver, output_encoding
+from tui.safe import safe
+from tui.safefilter import AsciiFilter, SafeFilter
+
+MOST_COPIED = 16_000  # characters: at most 64 kB, and 85 in base64
 
 
-class FinetuneApp(App[None]):
+class FinetuneApp(PlainCrash):
     """Opens on New run, filled in with the starter preset; or on `run` when one is given."""
 
     TITLE = "finetunegem"
@@ -31,20 +38,48 @@ class FinetuneApp(App[None]):
     ENABLE_COMMAND_PALETTE = False
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+q", "quit", "Quit", id="app.quit", tooltip="Leave; runs go on", priority=True),
+        Binding("ctrl+c", "copy", "Copy", show=False, id="app.copy", tooltip="What is selected", priority=True),
+        Binding("ctrl+z", "suspend_process", "Suspend", show=False, id="app.suspend", tooltip="Shell; fg comes back"),
     ]
 
-    def __init__(self, runs_dir: Path, run: RunDir | None = None) -> None:
-        super().__init__()
+    def __init__(
+        self,
+        runs_dir: Path,
+        run: RunDir | None = None,
+        *,
+        driver_class: type[Driver] | None = None,
+        ascii_in: str = "",
+    ) -> None:
+        """`ascii_in`: the encoding of a terminal for which everything is drawn in ASCII; "" for others."""
+        super().__init__(driver_class=driver_class)
         self.runs_dir = runs_dir
         self._first_run = run
+        self._too_small: Screen[None] | None = None
+        self._filters += [SafeFilter(), *([AsciiFilter(ascii_in)] if ascii_in else [])]
 
     def on_mount(self) -> None:
+        self.app_resume_signal.subscribe(self, lambda _: self.refresh(layout=True))
         self.theme = "textual-dark"
         self.animation_level = "none"  # every frame of an animation is bytes on the link
         if self._first_run is not None:
             self.open_live(self._first_run)
         else:
             self.open_new_run(presets.load(presets.STARTER), presets.STARTER)
+        self._fit()
+
+    def on_resize(self) -> None:
+        self._fit()
+
+    def action_copy(self) -> None:
+        """Ctrl-C copies what is selected and says how to leave, which it may have been pressed for."""
+        selected = getattr(self.focused, "selected_text", "") or self.screen.get_selected_text()
+        if selected:
+            self.copy_to_clipboard(selected)
+        self.notify(f"{'Copied. ' if selected else ''}ctrl+q leaves; runs go on.", markup=False, timeout=4)
+
+    def copy_to_clipboard(self, text: str) -> None:
+        """Only ever at a person's key, and never more than a terminal takes in one piece."""
+        super().copy_to_clipboard(text[:MOST_COPIED].encode("utf-8", "replace").decode("utf-8"))
 
     def open_new_run(self, values: Mapping[str, Value], origin: str = "") -> None:
         """The form, filled in with `values`; `origin` says where they come from (a preset's or a run's name)."""
@@ -65,15 +100,23 @@ class FinetuneApp(App[None]):
         else:
             self.push_screen(screen)
 
+    def _fit(self) -> None:
+        """In a terminal too small for anything, one sentence stands over what was open; it goes by itself."""
+        opened = len(self.screen_stack) > 1  # the first size comes before the first screen
+        if opened and terminal_kind.is_too_small(*self.size) and self._too_small not in self.screen_stack:
+            self._too_small = _screen("too_small", "TooSmallScreen")()
+            self.push_screen(self._too_small)
+
 
 def open_app(runs_dir: Path, run: RunDir | None = None) -> int:
     """Open the screen; returns the exit code."""
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        print("The screen needs a terminal; `finetunegem run` works without one (see --help).", file=sys.stderr)
+    if why := terminal_kind.why_no_screen():
+        print(safe(why), file=sys.stderr)
         return 2
-    app = FinetuneApp(runs_dir, run)
+    encoding = output_encoding() if terminal_kind.needs_ascii() else ""
+    app = FinetuneApp(runs_dir, run, driver_class=HardenedDriver, ascii_in=encoding)
     app.run(mouse=True)
-    return app.return_code or 0
+    return 1 if app.return_code is None else app.return_code  # None: it was left by none of its ways out
 
 
 def _screen(module: str, name: str) -> Callable[..., Screen[None]]:

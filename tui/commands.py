@@ -1,4 +1,4 @@
-"""What each command without a screen does: run, list, attach, stop, data, presets, fetch.
+"""What each command without a screen does: run, list, attach, stop, resume, data, presets, fetch, doctor.
 
 Every text from outside (file names, errors, model names) goes through `safe` before it is printed.
 """
@@ -19,7 +19,9 @@ from trainer import spec as specs
 from trainer.data import DataError, load
 from trainer.follow import Follower
 from trainer.rundir import Command, Locked, RunDir, RunError
+from trainer.secrets import redact
 from trainer.spec import KNOBS, RunSpec, Value, show
+from tui import terminal_kind
 from tui.plain import follow, said, summary
 
 EXIT_FAILED, EXIT_USAGE, EXIT_LOCKED, EXIT_INTERRUPTED = 1, 2, 75, 130
@@ -37,9 +39,11 @@ def dispatch(options: argparse.Namespace) -> int:
         "list": _list,
         "attach": _attach,
         "stop": _stop,
+        "resume": _resume,
         "data": _data,
         "presets": _presets,
         "fetch": _fetch,
+        "doctor": _doctor,
     }
     try:
         code = commands[options.command](options)
@@ -116,7 +120,7 @@ def _list(options: argparse.Namespace) -> int:
 
 def _attach(options: argparse.Namespace) -> int:
     run = rundir.find(options.runs_dir, options.run)
-    if options.json or not (sys.stdin.isatty() and sys.stdout.isatty()):
+    if options.json or terminal_kind.why_no_screen():
         return follow(run, as_json=options.json, owner=False)
     from tui.app import open_app  # only this command needs the screen
 
@@ -144,17 +148,28 @@ def report_end(run: RunDir, follower: Follower) -> int:
     return 0 if line.status in ("finished", "stopped") else EXIT_FAILED
 
 
+def _resume(options: argparse.Namespace) -> int:
+    run = rundir.find(options.runs_dir, options.run)
+    before = Follower(run)
+    before.look()
+    launch.resume(run, slower=options.slower, skip=options.skip_step)
+    if options.detach:
+        print(json.dumps({"run": run.name, "path": str(run.path)}) if options.json else run.name)
+        return 0
+    return follow(run, as_json=options.json, after=before)
+
+
 def _data(options: argparse.Namespace) -> int:
     try:
         data = load(check.data_path(options.file))
     except DataError as error:
         if options.json:
-            print(json.dumps({"file": options.file, "error": str(error)}))
+            print(redact(json.dumps({"file": options.file, "error": str(error)})))
         raise
     if options.json:
         bad = [{"line": row.line, "why": row.why} for row in data.bad[:20]]
         counts = {"rows": data.rows, "examples": len(data.examples), "bad_rows": len(data.bad)}
-        print(json.dumps({"file": str(data.file), "shape": data.shape, **counts, "bad": bad}))
+        print(redact(json.dumps({"file": str(data.file), "shape": data.shape, **counts, "bad": bad})))
     else:
         print(said(f"{data.file}: {data.rows:,} rows, {data.shape}, {len(data.bad)} bad"))
         for row in data.bad[:20]:
@@ -176,6 +191,16 @@ def _presets(options: argparse.Namespace) -> int:
         fields = {"name": preset.name, "builtin": preset.builtin, "file": str(preset.file), **vars(spec)}
         print(json.dumps(fields) if options.json else said(plain))
     return 0
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from tui import doctor  # only this command looks around so widely
+
+    levels: list[doctor.Level] = []
+    for line in doctor.look(options.runs_dir):
+        levels.append(line.level)
+        print(redact(json.dumps(line.fields())) if options.json else said(line.text()), flush=True)
+    return doctor.exit_code(levels)
 
 
 def _fetch(options: argparse.Namespace) -> int:

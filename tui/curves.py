@@ -19,9 +19,12 @@ class LossCurves:
     def __init__(self) -> None:
         self._ema: Ema | None = None
         self._smoothed = Column()
+        self._rewound = 0
 
     def of(self, state: RunState) -> tuple[tuple[Curve, ...], tuple[Mark, ...]]:
         steps, evals = state.steps, state.evals
+        if state.rewound != self._rewound:  # a later host went back to a checkpoint: so does the average
+            self._ema, self._smoothed, self._rewound = None, Column(), state.rewound
         if self._ema is None:
             if not len(steps.loss) and not len(evals.eval_loss):
                 return (), ()

@@ -22,7 +22,11 @@ LORA_ONLY = frozenset({"lora_rank", "lora_alpha", "lora_dropout"})
 
 
 class Form:
-    """Every knob's text as it stands, with its problem; `origin` is the preset or run it was filled in from."""
+    """Every knob's text as it stands, with its problem; `origin` is the preset or run it was filled in from.
+
+    `unshown` names the fields whose text was set here and not typed: only those may be written into a widget, since
+    keys that came in a burst are in the widget before the form has heard of them.
+    """
 
     def __init__(self, values: Mapping[str, Value], origin: str = "") -> None:
         self.fill(values, origin)
@@ -35,6 +39,7 @@ class Form:
         self.problems: dict[str, str] = {}
         self.notes: dict[str, str] = {}
         self.touched: set[str] = set()
+        self.unshown = set(self.texts)
         self.prospect: Prospect | None = None
         self._settled_model = self.texts["model"]
         for name, text in self.texts.items():
@@ -44,11 +49,13 @@ class Form:
         """A person changed a field."""
         self.texts[name] = text
         self.touched.add(name)
+        self.unshown.discard(name)
         self.notes.pop(name, None)
         self._check(name, text)
         if self.prospect is not None:  # what the files said about the old text is no longer true
             problems = {field: text for field, text in self.prospect.problems.items() if field != name}
-            self.prospect = replace(self.prospect, problems=problems)
+            plan = None if name in ("data", "eval_data") else self.prospect.plan  # counted in the old file
+            self.prospect = replace(self.prospect, problems=problems, plan=plan)
         if name == "method" and name not in self.problems:
             self._suggest_rate()
 
@@ -114,6 +121,7 @@ class Form:
 
     def _set(self, name: str, text: str, note: str) -> None:
         self.texts[name] = text
+        self.unshown.add(name)
         self.notes[name] = note
         self._check(name, text)
 

@@ -18,7 +18,7 @@ GAP = "·"
 
 
 def duration(seconds: float | None) -> str:
-    """3:07 below an hour, then 1 h 02 min, then 2 d 03 h. Whole seconds, never negative."""
+    """3:07 below an hour, then 1h 02m, then 2d 03h. Whole seconds, never negative."""
     if seconds is None or not isfinite(seconds):
         return UNKNOWN
     minutes, second = divmod(max(0, int(seconds)), 60)
@@ -26,7 +26,7 @@ def duration(seconds: float | None) -> str:
     if not hours:
         return f"{minute}:{second:02d}"
     days, hour = divmod(hours, 24)
-    return f"{days:,} d {hour:02d} h" if days else f"{hours} h {minute:02d} min"
+    return f"{days:,}d {hour:02d}h" if days else f"{hours}h {minute:02d}m"
 
 
 def loss(value: float | None) -> str:

@@ -1,4 +1,4 @@
-"""Asking the files about a spec without holding up the screen."""
+"""Asking the files about a spec, and the machine about itself, without holding up the screen."""
 
 from __future__ import annotations
 
@@ -10,6 +10,18 @@ from trainer.spec import RunSpec
 if TYPE_CHECKING:
     from trainer.check import Prospect
     from tui.ahead import Ahead
+
+
+async def around() -> str:
+    """One line where leaving this terminal would end a run; "" elsewhere. It may take some seconds."""
+    return await asyncio.to_thread(_around)
+
+
+def _around() -> str:
+    """In the thread, its imports too."""
+    from trainer import surroundings
+
+    return surroundings.warning(surroundings.here())
 
 
 class Looker:

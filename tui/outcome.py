@@ -11,6 +11,8 @@ from trainer.rundir import RunDir
 from tui import format
 from tui.safe import safe
 
+GO_ON = "r goes on from the newest whole checkpoint"
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -29,14 +31,26 @@ def outcome(view: View, run: RunDir) -> Outcome | None:
         return None
     log = f"host.log: {safe(str(run.host_log), one_line=True)}"
     if view.status == "crashed":
-        return Outcome("The host died (no ending in the log).", (log, *_checkpoint(view, run)), bad=True)
+        return Outcome("The host died (no ending in the log).", (log, *_checkpoint(view, run), GO_ON), bad=True)
     if isinstance(state.ending, Failed):
         headline = safe(state.ending.message, limit=2000, one_line=True)
         if state.saved is None:
-            return Outcome(headline, (log,), bad=True)
+            return Outcome(headline, (log, *_ways_on(view, run)), bad=True)
         kept = _kept(view, run)
-        return Outcome(headline, (log, kept.headline, *kept.details), kept.code, bad=True)
+        return Outcome(headline, (log, kept.headline, *kept.details, *_ways_on(view, run)), kept.code, bad=True)
     return _kept(view, run)
+
+
+def _ways_on(view: View, run: RunDir) -> tuple[str, ...]:
+    """What can be done after a failure; after a loss that was no number, two ways around it."""
+    found = view.state.not_finite
+    if found is None:
+        return (GO_ON,)
+    box = safe(str(run.path / found.path), one_line=True)
+    return (
+        f"What was in that step: {box}",
+        f"t goes on with a third of the learning rate, k without the batch of step {found.step:,}",
+    )
 
 
 def _kept(view: View, run: RunDir) -> Outcome:

@@ -8,9 +8,20 @@ import time
 from dataclasses import dataclass, field
 
 from trainer import result
-from trainer.events import CheckpointSaved, Entry, Evaluated, Noted, PhaseEntered, StepTaken, decode
+from trainer.events import (
+    CheckpointFailed,
+    CheckpointSaved,
+    Entry,
+    Evaluated,
+    Noted,
+    PhaseEntered,
+    Resumed,
+    StepTaken,
+    decode,
+)
 from trainer.follow import Follower, View
 from trainer.rundir import Command, RunDir, RunError
+from trainer.secrets import redact
 from trainer.spec import RunSpec, show
 from trainer.state import RunState
 from tui import format
@@ -22,19 +33,20 @@ EXIT_FAILED, EXIT_INTERRUPTED = 1, 130
 
 
 def said(text: str, keep: str = "") -> str:
-    """Text for stdout: nothing in it that a terminal obeys, but for a leading `keep`."""
+    """Text for stdout: no key in it and nothing that a terminal obeys, but for a leading `keep`."""
     body = text.removeprefix(keep)
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"  # stdout is None where it was closed
-    return text[: len(text) - len(body)] + safe(body).encode(encoding, "replace").decode(encoding)
+    return text[: len(text) - len(body)] + safe(redact(body)).encode(encoding, "replace").decode(encoding)
 
 
-def follow(run: RunDir, *, as_json: bool, owner: bool = True) -> int:
+def follow(run: RunDir, *, as_json: bool, owner: bool = True, after: Follower | None = None) -> int:
     """Print a run as it goes on until it ends; returns the exit code.
 
-    Ctrl-C asks the run to stop if it was started here (`owner`), and a second one leaves; else it only leaves.
+    What `after` has looked at already is not printed. Ctrl-C asks the run to stop if it was started here (`owner`),
+    and a second one leaves; else it only leaves.
     """
-    follower = Follower(run)
-    printer = _Json(run) if as_json else _Lines()
+    follower = after or Follower(run)
+    printer = _Json(run, follower.place) if as_json else _Lines()
     interrupted = False
 
     def interrupt(_number: int, _frame: object) -> None:
@@ -161,8 +173,10 @@ class _Lines:
             case PhaseEntered(phase) if phase not in (self.last_phase, "evaluating"):
                 self.last_phase = phase
                 return f"{phase}…"
-            case Noted(message):
+            case Noted(message) | CheckpointFailed(message=message):
                 return message
+            case Resumed(step):
+                return f"goes on after step {step}" if step else "no checkpoint; it starts again"
             case Evaluated(step=step, eval_loss=loss):
                 best = view.state.best
                 mark = " (best so far)" if best and best.step == step else ""

@@ -11,11 +11,14 @@ from textual.content import Content
 
 from trainer import presets
 from tui.form import Form, size_in_words
+from tui.format import cut_middle
 from tui.safe import safe
 
 if TYPE_CHECKING:
     from trainer.check import Prospect
 
+NAME = 44  # columns for where the form comes from: a row of 80 holds it and what stands around it
+READING = ": being read …"
 Line = tuple[str, str, str]  # a word, a name that may be shortened, and the rest
 
 
@@ -24,7 +27,10 @@ def heading(form: Form) -> Content:
     kind = "preset" if any(preset.name == form.origin for preset in presets.list_presets()) else "run"
     return Content.assemble(
         ("New run", "bold"),
-        (f" · from {kind} {safe(form.origin, one_line=True)}" if form.origin else "", "$foreground 60%"),
+        (
+            f" · from {kind} {cut_middle(safe(form.origin, one_line=True), NAME)}" if form.origin else "",
+            "$foreground 60%",
+        ),
         (" · changed" if form.changed else "", "$text-accent"),
     )
 
@@ -34,7 +40,9 @@ def lines(form: Form) -> list[Line]:
     prospect = form.prospect
     model, data = form.texts["model"], form.texts["data"]
     if prospect is None:
-        return [("Model", model, ""), ("Data", data, ": being read …"), ("Run", "", "")]
+        return [("Model", model, ""), ("Data", data, READING), ("Run", "", "")]
+    if prospect.plan is None and not form.reason():
+        return [("Model", model, _model(prospect)), ("Data", data, READING), ("Run", "", "")]
     return [("Model", model, _model(prospect)), ("Data", data, _data(prospect)), ("Run", "", _run(prospect))]
 
 

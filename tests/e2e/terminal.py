@@ -3,61 +3,119 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
+import termios
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pexpect
 import pyte
 
 ENTER, ESCAPE, DOWN = "\r", "\x1b", "\x1b[B"
+CTRL_C, CTRL_L, CTRL_Q, CTRL_Z = "\x03", "\x0c", "\x11", "\x1a"
+MODES = re.compile(rb"\x1b\[\?(\d+)([hl])")
+USUAL_MODES = {7: True, 25: True}  # wrap and cursor are on in any terminal; all else is off
 
 
 class Terminal:
-    """`finetunegem` with the given arguments in a pty of `width` x `height` cells."""
+    """`finetunegem` with the given arguments in a pty of `width` x `height` cells.
 
-    def __init__(self, arguments: list[str], env: Mapping[str, str], cwd: Path, width: int = 80, height: int = 24):
+    `program` is another command line to run in it instead.
+    """
+
+    def __init__(
+        self,
+        arguments: list[str],
+        env: Mapping[str, str],
+        cwd: Path,
+        width: int = 80,
+        height: int = 24,
+        *,
+        program: list[str] | None = None,
+        codec: str = "utf-8",
+        preexec_fn: Callable[[], None] | None = None,
+    ):
         self.screen = pyte.Screen(width, height)
         self._stream = pyte.ByteStream(self.screen)
+        self._codec = codec
+        command = program or [sys.executable, "-P", "-m", "tui.cli", *arguments]
         self.child = pexpect.spawn(
-            sys.executable,
-            ["-P", "-m", "tui.cli", *arguments],
+            command[0],
+            command[1:],
             env={**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor", **env},
             cwd=str(cwd),
             dimensions=(height, width),
             timeout=5,
+            preexec_fn=preexec_fn,
         )
-        self.bytes_read = 0
+        self.raw = bytearray()  # everything it wrote
+
+    @property
+    def bytes_read(self) -> int:
+        return len(self.raw)
 
     @property
     def text(self) -> str:
         return "\n".join(self.screen.display)
 
-    def read(self, seconds: float = 0.1) -> None:
+    def read(self, seconds: float = 0.1) -> bytes:
         """Take what the app has written within this time."""
-        until = time.monotonic() + seconds
+        until, start = time.monotonic() + seconds, len(self.raw)
         while (left := until - time.monotonic()) > 0:
             try:
                 data = self.child.read_nonblocking(65536, timeout=left)
-            except pexpect.TIMEOUT:
-                return
-            except pexpect.EOF:
-                return
-            self.bytes_read += len(data)
-            self._stream.feed(data)
+            except (pexpect.TIMEOUT, pexpect.EOF):
+                break
+            self.raw += data
+            self._stream.feed(data if self._codec == "utf-8" else data.decode(self._codec, "replace").encode())
+        return bytes(self.raw[start:])
 
     def wait_for(self, *wanted: str, seconds: float = 60) -> str:
         """The screen's text once it holds all of `wanted`."""
+        return self.wait_until(lambda: all(part in self.text for part in wanted), f"{wanted}", seconds)
+
+    def wait_until(self, holds: Callable[[], bool], what: str, seconds: float = 60) -> str:
+        """The screen's text once the condition holds."""
         until = time.monotonic() + seconds
-        while not all(part in self.text for part in wanted):
+        while not holds():
             if time.monotonic() > until or not self.child.isalive():
-                raise AssertionError(f"never saw {wanted}; the screen is:\n{self.text}")
+                raise AssertionError(f"never saw {what}; the screen is:\n{self.text}")
             self.read()
         return self.text
 
-    def send(self, keys: str) -> None:
+    def wait_idle(self, seconds: float = 0.6, at_most: float = 30) -> None:
+        """Read until nothing has come for this long."""
+        until = time.monotonic() + at_most
+        while self.read(seconds):
+            assert time.monotonic() < until, "it never fell silent"
+
+    def send(self, keys: str | bytes) -> None:
         self.child.send(keys)
+
+    def resize(self, width: int, height: int) -> None:
+        self.screen.resize(height, width)
+        self.child.setwinsize(height, width)
+
+    def settings(self) -> list[object]:
+        """The terminal's line settings (termios)."""
+        attributes: list[object] = termios.tcgetattr(self.child.child_fd)
+        return attributes
+
+    def modes(self) -> dict[int, bool]:
+        """The private modes that the app left other than any terminal has them."""
+        last = {int(number): state == b"h" for number, state in MODES.findall(bytes(self.raw))}
+        return {number: on for number, on in last.items() if on != USUAL_MODES.get(number, False)}
+
+    def ended(self, seconds: float = 10) -> int:
+        """Read until the app has ended; its exit code, or minus the signal that ended it."""
+        until = time.monotonic() + seconds
+        while self.child.isalive():
+            assert time.monotonic() < until, f"it did not end; the screen is:\n{self.text}"
+            self.read()
+        self.read()
+        return int(-self.child.signalstatus if self.child.exitstatus is None else self.child.exitstatus)
 
     def close(self) -> int | None:
         """Close the pty under the app, as a lost link does, and wait for the app's end."""

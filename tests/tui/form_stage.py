@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import struct
 from pathlib import Path
 
+from textual.events import Key
 from textual.pilot import Pilot
 from textual.widgets import Input
 
@@ -58,6 +60,14 @@ async def settled(pilot: Pilot[None]) -> None:
 def form_of(pilot: Pilot[None]) -> NewRunScreen:
     assert isinstance(pilot.app, FormStage)
     return pilot.app.form_screen
+
+
+async def burst(pilot: Pilot[None], keys: str) -> None:
+    """Keys as they come off a slow link: all of them at once. One sign each, or a word in angle brackets."""
+    for word in re.findall(r"<[^>]+>|.", keys):
+        key = word.strip("<>") if len(word) > 1 else word
+        pilot.app.post_message(Key(key, None if len(word) > 1 else word))
+    await pilot.pause()
 
 
 async def type_into(pilot: Pilot[None], field: str, text: str) -> None:

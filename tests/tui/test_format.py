@@ -20,9 +20,9 @@ from tui.safe import safe
         (0.9, "0:00"),
         (187, "3:07"),
         (3599.9, "59:59"),
-        (3600, "1 h 00 min"),
-        (3720, "1 h 02 min"),
-        (183_600, "2 d 03 h"),
+        (3600, "1h 00m"),
+        (3720, "1h 02m"),
+        (183_600, "2d 03h"),
     ],
 )
 def test_duration(seconds: float | None, text: str) -> None:

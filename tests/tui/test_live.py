@@ -188,3 +188,24 @@ def test_the_header_says_the_settings_whole_where_the_names_are_long() -> None:
     text = header_row(Headline("2026-11-23-1412-" + "name" * 12, BADGES["stopping"], spec), 80).text
     assert text.rstrip().endswith("full 20/16/2.5e-4")
     assert "◐ stopping…" in text
+
+
+def test_narrow_rows_leave_out_whole_figures(builder: RunBuilder) -> None:
+    view = Follower(builder.prepared().trained(163).run).look()
+    whole = {word for row in status_rows(view, 12_345.0, 80) for word in row.text.split()}
+    assert "3h" in whole  # a long time fits into 80 columns
+    assert "25m" in whole
+    for width in range(12, 80):
+        for row in status_rows(view, 12_345.0, width):
+            assert set(row.text.split()) <= whole, width
+
+
+async def test_the_figures_survive_every_width(builder: RunBuilder) -> None:
+    app = live_stage(builder.prepared().trained(163))
+    with held(builder.run):
+        async with app.run_test(size=SMALL) as pilot:
+            await shows(pilot, "epoch", "elapsed")
+            for width in (60, 40, 24, 60, 80):
+                await pilot.resize_terminal(width, 24)
+                await shows(pilot, "loss")
+            await shows(pilot, "epoch", "elapsed")

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import threading
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from textual.widget import Widget
 
 import tui.widgets.loss_chart as loss_chart
 from trainer.insight.series import ema
-from tui.charts import Axes, Curve, Mark
+from tui.charts import Axes, Curve, Mark, draw
 from tui.widgets.loss_chart import LossChart, changed_spans
 
 
@@ -176,6 +177,36 @@ async def test_slow_draws_go_to_a_thread_and_the_newest_wins(
         assert chart.axes is not None
         assert chart.axes.x_high == 500
         await asyncio.sleep(0)
+
+
+async def test_a_resize_does_not_wait_for_a_slow_draw(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under load a draw in its thread takes long; the old picture must not stand in the new size meanwhile."""
+    app, real, go_on = ChartApp(), draw, threading.Event()
+
+    def slow_elsewhere(*args: Any, **options: Any) -> tuple[Strip, ...]:
+        if threading.current_thread() is not threading.main_thread():
+            go_on.wait(30)
+        return real(*args, **options)
+
+    monkeypatch.setattr(loss_chart, "draw", slow_elsewhere)
+    async with app.run_test(size=(80, 24)) as pilot:
+        chart = app.query_one(LossChart)
+        chart.show(curves_of(100))
+        await pilot.pause()
+        monkeypatch.setattr(loss_chart, "LOOP_BUDGET", -1.0)
+        monkeypatch.setattr(loss_chart, "REST", 1000.0)
+        chart._drawn_at = -1e9
+        chart.show(curves_of(120))
+        await pilot.pause()
+        await pilot.resize_terminal(100, 30)
+        await pilot.pause()
+        assert chart._in_thread, "the slow draw is still going on"
+        assert {len(row) for row in shown(chart)} == {100}
+        assert len(shown(chart)) == 30
+        drawn = shown(chart)
+        go_on.set()
+        await pilot.pause(0.3)
+        assert shown(chart) == drawn
 
 
 async def test_bursts_become_one_draw(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from textual.widgets import Input
 
-from tests.tui.form_stage import data_file, form_of, form_stage, model_folder, settled, type_into
+from tests.tui.form_stage import burst, data_file, form_of, form_stage, model_folder, settled, type_into
 from tests.tui.stage import LARGE, MIDDLE, SMALL, Stage, shows, text_of, until
 from trainer import launch, models, presets
 from trainer.data import load
@@ -128,6 +128,32 @@ async def test_a_slow_file_does_not_hold_up_typing(tmp_path: Path, monkeypatch: 
         go_on.set()
 
 
+async def test_the_numbers_of_the_old_file_are_not_said_of_a_new_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on = threading.Event()
+    other = data_file(tmp_path, rows=80, name="other.jsonl")
+
+    def slowly(file: Path) -> object:
+        if file == other:
+            go_on.wait(20)
+        return load(file)
+
+    monkeypatch.setattr("trainer.check.load", slowly)
+    app = form_stage(tmp_path)
+    try:
+        async with app.run_test(size=LARGE) as pilot:
+            await shows(pilot, "27 steps, 9 per epoch")
+            await until(pilot, lambda: app.form_screen.query("#data"))
+            app.form_screen.query_one("#data", Input).value = str(other)
+            text = await shows(pilot, "being read")
+            assert "27 steps" not in text
+            go_on.set()
+            await shows(pilot, "54 steps, 18 per epoch")
+    finally:
+        go_on.set()
+
+
 # --- changing values -------------------------------------------------------------------------------------------------
 
 
@@ -179,6 +205,35 @@ async def test_a_wrong_value_is_said_and_start_is_greyed(
         assert not form_of(pilot).query_one(StartButton).disabled
 
 
+async def test_keys_in_a_burst_all_arrive_in_order_and_before_the_start_behind_them(
+    tmp_path: Path, started: list[RunDir]
+) -> None:
+    app = form_stage(tmp_path)
+    async with app.run_test(size=SMALL) as pilot:
+        await settled(pilot)
+        await burst(pilot, "<ctrl+u>12<tab><ctrl+u>8<tab><ctrl+u>2.5e-4<ctrl+r>")
+        await until(pilot, lambda: started)
+        spec = started[0].spec()
+    assert (spec.epochs, spec.batch_size, spec.learning_rate) == (12, 8, 2.5e-4)
+
+
+async def test_a_path_typed_in_bursts_under_more_keeps_every_sign_and_the_cursor(tmp_path: Path) -> None:
+    path = str(data_file(tmp_path))
+    app = form_stage(tmp_path)
+    async with app.run_test(size=MIDDLE) as pilot:
+        await settled(pilot)
+        await pilot.press("ctrl+t")
+        await until(pilot, lambda: app.focused is not None and app.focused.id == "model")
+        await burst(pilot, "<tab><tab><end><ctrl+u>")
+        field = app.form_screen.query_one("#data", Input)
+        for at in range(0, len(path), 5):
+            await burst(pilot, path[at : at + 5])
+        await settled(pilot)
+        assert field.value == path
+        assert field.cursor_position == len(path)
+        assert app.form_screen.form.texts["data"] == path
+
+
 # --- more ------------------------------------------------------------------------------------------------------------
 
 
@@ -196,6 +251,18 @@ async def test_more_opens_with_every_other_knob_and_closes(tmp_path: Path) -> No
         await pilot.press("ctrl+t")
         assert not screen.query_one(More).display
         assert app.focused is screen.query_one("#epochs")
+
+
+async def test_where_more_stands_open_already_its_key_goes_there(tmp_path: Path) -> None:
+    app = form_stage(tmp_path)
+    async with app.run_test(size=MIDDLE) as pilot:
+        await until(pilot, lambda: app.form_screen.query(KnobRow))
+        assert app.form_screen.focused is app.form_screen.query_one("#epochs")
+        await pilot.press("ctrl+t")
+        assert app.form_screen.focused is app.form_screen.query_one("#model")
+        assert app.form_screen.query_one(More).display
+        await pilot.press("ctrl+t")
+        assert not app.form_screen.query_one(More).display
 
 
 async def test_lora_knobs_are_greyed_until_lora_is_chosen(tmp_path: Path) -> None:
@@ -397,6 +464,18 @@ async def test_a_click_on_a_key_does_it(tmp_path: Path) -> None:
         at = text_of(app).splitlines()[23].index("More")
         await pilot.click("KeyBar", offset=(at, 0))
         await until(pilot, lambda: form_of(pilot).query(More))
+
+
+@pytest.mark.parametrize("part", ["#head", "LaunchBar", "#start"])
+async def test_an_answer_that_comes_while_the_screen_goes_is_dropped(tmp_path: Path, part: str) -> None:
+    """The parts of a screen are removed one by one, while files may still answer."""
+    app = form_stage(tmp_path)
+    async with app.run_test(size=SMALL) as pilot:
+        await settled(pilot)
+        await app.form_screen.query(part).remove()
+        app.form_screen.query_one("#epochs", Input).value = "7"
+        await pilot.pause()
+        assert app.form_screen.form.texts["epochs"] == "7"
 
 
 @pytest.mark.parametrize("size", [(40, 10), (20, 5), SMALL, MIDDLE, LARGE])

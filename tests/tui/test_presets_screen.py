@@ -140,3 +140,25 @@ async def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
         await shows(pilot, "Save these settings")
         await pilot.press(*"mine", "enter")
         await shows(pilot, "can't be written")
+
+
+async def test_a_name_that_is_too_long_is_said_and_not_cut(tmp_path: Path) -> None:
+    app = form_stage(tmp_path)
+    async with app.run_test(size=SMALL) as pilot:
+        await settled(pilot)
+        await pilot.press("ctrl+s")
+        await shows(pilot, "Save these settings")
+        await pilot.press(*"a" * 65, "enter")
+        await shows(pilot, "most 64, beginning")
+        assert isinstance(app.screen, SavePreset)
+    assert not [preset for preset in presets.list_presets() if not preset.builtin]
+
+
+async def test_where_the_form_comes_from_stays_on_its_row(tmp_path: Path) -> None:
+    app = form_stage(tmp_path)
+    async with app.run_test(size=SMALL) as pilot:
+        await settled(pilot)
+        form_of(pilot).form.origin = "b" * 20 + "c" * 24 + "d" * 20
+        await pilot.press("up")
+        text = await shows(pilot, "New run · from run bbbb", "dddd · changed")
+        assert "…" in text.splitlines()[0]

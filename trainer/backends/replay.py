@@ -18,6 +18,7 @@ from trainer.events import (
     Finished,
     ModelSaved,
     Paused,
+    Resumed,
     Started,
     StepTaken,
     Stopped,
@@ -33,6 +34,8 @@ def train(spec: RunSpec, control: Control) -> Iterator[Event]:
     entries, _, _ = RunDir(Path(spec.data)).read_events()
     if not entries:
         raise RunError(f"{spec.data} holds no recorded run to replay.")
+    if control.resuming:
+        yield Resumed(0)
     step, before = 0, entries[0].elapsed
     for entry in entries:
         _wait(min(entry.elapsed - before, LONGEST_WAIT), control)

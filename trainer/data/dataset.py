@@ -10,6 +10,7 @@ from pathlib import Path
 
 from trainer.data.rows import BadRow, DataError, Row, read_rows
 from trainer.data.shapes import WANTED, Message, RowError, Shape, conversation, shape_of
+from trainer.secrets import redact
 
 __all__ = ["MAX_BAD_SHARE", "BadRow", "DataError", "DataSet", "Example", "Message", "load"]
 
@@ -98,5 +99,5 @@ def _kind(value: object) -> str:
 
 
 def _keys(row: Mapping[str, object]) -> str:
-    names = ", ".join(" ".join(str(key)[:30].split()) for key in list(row)[:6])
+    names = ", ".join(" ".join(redact(str(key))[:30].split()) for key in list(row)[:6])
     return f"the keys {names}" if names else "no keys"

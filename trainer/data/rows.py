@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trainer.data.shapes import shape_of
+from trainer.secrets import redact
 
 
 class DataError(Exception):
@@ -41,7 +42,7 @@ def read_rows(file: Path) -> Iterator[Row | BadRow]:
         return whole
     if start != "{" and file.suffix.lower() not in (".jsonl", ".ndjson"):
         raise DataError(
-            f"{file}:1: this is neither JSON nor JSONL (it begins with {text.lstrip()[:20]!r}): "
+            f"{file}:1: this is neither JSON nor JSONL (it begins with {redact(text.lstrip()[:200])[:20]!r}): "
             "give a file with one JSON object a line, or a JSON list of objects."
         )
     return _lines(text)

@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
+from trainer.secrets import redact
+
 ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
 
 
@@ -92,7 +94,7 @@ def _message(item: object) -> Message:
         raise RowError("a message is not an object with role and content")
     role = ROLES.get(item["role"]) if isinstance(item["role"], str) else None
     if role is None:
-        raise RowError(f"role {str(item['role'])[:40]!r} is none of system, user, assistant")
+        raise RowError(f"role {redact(str(item['role']))[:40]!r} is none of system, user, assistant")
     return Message(role, _text(item["content"], "content"))
 
 

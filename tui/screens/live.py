@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Literal, cast
 
+from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
@@ -14,7 +15,7 @@ from textual.content import Content
 from textual.screen import Screen
 from textual.widgets import Button, Static
 
-from trainer import presets
+from trainer import launch, presets
 from trainer.follow import View
 from trainer.rundir import Command, RunDir, RunError
 from trainer.spec import KNOBS, RunSpec
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 
 OBEYS = ("starting", "running", "paused")  # the states in which a host still takes requests
 
+RESUMABLE = ("stopped", "failed", "crashed")
+
 
 class LiveScreen(Screen[None]):
     """Shows whatever the feed hands over; every figure on it comes from the run's log."""
@@ -49,6 +52,9 @@ class LiveScreen(Screen[None]):
         Binding("s", "stop", "Stop", id="live.stop", tooltip="What stopping keeps and costs; then choose"),
         Binding("p", "pause", "Pause", id="live.pause", tooltip="Hold after the step being taken"),
         Binding("p", "go_on", "Continue", id="live.continue", tooltip="Take the next step"),
+        Binding("r", "resume", "Resume", id="live.resume", tooltip="Go on from the newest whole checkpoint"),
+        Binding("t", "slower", "Third rate", id="live.slower", tooltip="Go on with a third of the learning rate"),
+        Binding("k", "skip", "Skip batch", id="live.skip", tooltip="Go on without the batch that broke it"),
         Binding("c", "copy", "Copy", id="live.copy", tooltip="Copy the two lines that load the model"),
         Binding("e", "again", "Again", id="live.again", tooltip="A new run from this one's settings"),
         Binding("n", "new_run", "New run", id="live.new", tooltip="A new run from the starter preset"),
@@ -159,6 +165,9 @@ class LiveScreen(Screen[None]):
             if action != "stop" and (action == "go_on") != self._held():
                 return False
             return True if self._obeys() else None
+        if action in ("resume", "slower", "skip"):
+            broke = action == "resume" or self.view.state.not_finite is not None
+            return broke and self.view.status in RESUMABLE and self._spec is not None and not self.look.problem
         if action == "copy":
             return bool(self.view.state.saved) and not self.view.live
         if action == "again":
@@ -185,6 +194,24 @@ class LiveScreen(Screen[None]):
 
     def action_go_on(self) -> None:
         self._toggle("continue")
+
+    def action_resume(self) -> None:
+        self._resume()
+
+    def action_slower(self) -> None:
+        self._resume(slower=True)
+
+    def action_skip(self) -> None:
+        found = self.view.state.not_finite
+        self._resume(skip=found.step if found else None)
+
+    @work(thread=True, exclusive=True, group="resume")
+    def _resume(self, *, slower: bool = False, skip: int | None = None) -> None:
+        try:
+            launch.resume(self.run, slower=slower, skip=skip)
+        except RunError as error:
+            said = safe(str(error), limit=500)
+            self.app.call_from_thread(self.notify, said, severity="error", markup=False)
 
     def action_copy(self) -> None:
         if self._outcome is not None and self._outcome.code:

@@ -21,7 +21,7 @@ from textual.widgets import Input, Static
 from trainer import presets
 from trainer.spec import KNOBS, RunSpec, Value
 from tui.form import MAIN, Form
-from tui.looker import Looker
+from tui.looker import Looker, around
 from tui.run_lines import heading, lines
 from tui.widgets.key_bar import KeyBar
 from tui.widgets.launch_bar import LaunchBar
@@ -93,6 +93,7 @@ class NewRunScreen(Screen[None]):
 
     def on_mount(self) -> None:
         self.call_after_refresh(self._look, 0.0)
+        self.call_after_refresh(self._look_around)
 
     async def on_resize(self, event: Resize) -> None:
         if (event.size.width >= WIDE or event.size.height >= ROOMY) and self._more is None:
@@ -101,10 +102,17 @@ class NewRunScreen(Screen[None]):
     # --- what a person changes ------------------------------------------------------------------------------------
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        self._edit(event.input.name, event.value)
+        self._edit(event.input.name, event.input.value)  # as it stands now: the news may be old
 
     def on_choice_changed(self, event: Choice.Changed) -> None:
-        self._edit(event.choice.name, event.value)
+        self._edit(event.choice.name, event.choice.value)
+
+    def _catch_up(self) -> None:
+        """Take over what stands in the fields: a key of a burst is served before the news of the ones before it."""
+        for field in self.query(Input):
+            self._edit(field.name, field.value)
+        for choice in self._more.choices if self._more is not None else ():
+            self._edit(choice.name, choice.value)
 
     def _edit(self, name: str | None, text: str) -> None:
         if name is None or self.form.texts[name] == text:
@@ -138,24 +146,34 @@ class NewRunScreen(Screen[None]):
                 self._said = "Set for this model: look at the learning rate, then start."
                 self._show()
 
+    @work(group="around")
+    async def _look_around(self) -> None:
+        """Say where this machine ends runs at a logout, once it is known."""
+        said = await around()
+        for bar in self.query(LaunchBar):
+            bar.warning = said
+
     # --- what is shown --------------------------------------------------------------------------------------------
 
     def _show(self) -> None:
         """Bring every widget to the state of the form."""
-        bar = next(iter(self.query(LaunchBar)), None)
-        if bar is None:  # the screen is on its way out
+        head, bar, button = self.query("#head"), self.query(LaunchBar), self.query(StartButton)
+        if not (head and bar and button):  # the screen is on its way out; its parts go one by one
             return
         form = self.form
         for stepper in self.query(Stepper):
             name = stepper.knob.name
-            stepper.put(form.texts[name])
+            if name in form.unshown:
+                stepper.put(form.texts[name])
             stepper.problem, stepper.note = form.problem(name), form.notes.get(name, "")
         if self._more is not None:
             self._more.show_form()
-        bar.lines = lines(form)
-        bar.reason = self._failure or form.reason()
-        bar.said = "starting…" if self._starting else self._said
-        bar.query_one(StartButton).disabled = not self._can_start
+        form.unshown.clear()
+        for part in bar:
+            part.lines = lines(form)
+            part.reason = self._failure or form.reason()
+            part.said = "starting…" if self._starting else self._said
+        button.set(disabled=not self._can_start)
         self.query_one("#head", Static).update(heading(self.form), layout=False)
         self.refresh_bindings()
 
@@ -173,6 +191,7 @@ class NewRunScreen(Screen[None]):
 
     def action_start(self) -> None:
         """Start at once; or, where the files have not answered yet, as soon as they have."""
+        self._catch_up()
         spec = self.form.spec()
         if spec is None or not self._can_start:
             return
@@ -199,8 +218,8 @@ class NewRunScreen(Screen[None]):
             app.open_live(run)
 
     async def action_more(self) -> None:
-        """Open More and go there; or close it and come back."""
-        if self._more is not None and self._more.display:
+        """Open More and go there, where it stands open too; from there, close it and come back."""
+        if self._more is not None and self._more.display and self._more.has_focus_within:
             self._more.display = self.query_one(MoreLine).opened = False
             self.query_one("#epochs").focus()
         else:

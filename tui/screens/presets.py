@@ -78,7 +78,9 @@ class SavePreset(ModalScreen[str | None]):
         own = any(preset.name == self._origin and not preset.builtin for preset in presets.list_presets())
         with Vertical(classes="sheet"):
             yield Static("Save these settings as a preset", classes="title", markup=False)
-            yield LineInput(self._origin if own else "", placeholder="a name", max_length=64)
+            yield LineInput(
+                self._origin if own else "", placeholder="a name", max_length=200
+            )  # so that too long is said
             yield Static(classes="told", markup=False)
             where = safe(str(presets.user_dir()), one_line=True)
             yield Static(f"enter saves in {where} · escape leaves", classes="hint", markup=False)

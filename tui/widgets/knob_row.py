@@ -56,10 +56,13 @@ class KnobRow(Widget, can_focus=False):
             self.field.styles.width = FIELD
         yield self.field
 
-    def tell(self, text: str, problem: str, off: str, note: str) -> None:
-        """Show the state of the form; nothing a person typed is said again."""
+    def tell(self, problem: str, off: str, note: str) -> None:
+        """Show what the form says of the knob."""
         self.problem, self.off, self.note = problem, off, note
         self.field.disabled = bool(off)
+
+    def put(self, text: str) -> None:
+        """Show `text` without saying that a person edited it."""
         if self.field.value != text:
             with self.field.prevent(Input.Changed):
                 self.field.value = text

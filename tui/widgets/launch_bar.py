@@ -21,7 +21,7 @@ DIM = "$foreground 60%"
 class LaunchBar(Widget, can_focus=False):
     """`lines` are (word, name, rest), the name shortened where room is scarce.
 
-    `reason` stands next to Start, or `said` where nothing is wrong.
+    `reason` stands next to Start, or `said` where nothing is wrong, or else `warning`.
     """
 
     DEFAULT_CSS = """
@@ -31,6 +31,7 @@ class LaunchBar(Widget, can_focus=False):
     lines: reactive[Sequence[tuple[str, str, str]]] = reactive(())
     reason: reactive[str] = reactive("")
     said: reactive[str] = reactive("")
+    warning: reactive[str] = reactive("")
 
     def __init__(self, lines: Sequence[tuple[str, str, str]]) -> None:
         super().__init__()
@@ -45,7 +46,8 @@ class LaunchBar(Widget, can_focus=False):
             Content.assemble((word.ljust(WORD), DIM), _fit(name, rest, max(1, width - WORD)))
             for word, name, rest in self.lines
         ]
-        text, style = (self.reason, "$text-error") if self.reason else (self.said, "$text-success")
+        news = ((self.reason, "$text-error"), (self.said, "$text-success"), (self.warning, "$text-warning"))
+        text, style = next((one for one in news if one[0]), ("", ""))
         beside = width - WIDTH - 2
         wrapped = Content(safe(text, 1000)).wrap(max(10, beside))[:2]
         rows += [Content(" " * (WIDTH + 2)) + line.rstrip().stylize(style) for line in wrapped]

@@ -189,8 +189,13 @@ class LossChart(Widget, can_focus=False):
         self.app.theme_changed_signal.subscribe(self, lambda _: self._draw_soon())
 
     def on_resize(self) -> None:
-        """Draw for the new size at once, so that no row of the old width is seen."""
-        self._draw_now()
+        """Draw for the new size at once and here, so that no row of the old width is seen.
+
+        What a thread draws meanwhile is of another size and will be thrown away; it has the newest axes no more.
+        """
+        self._stop_waiting()
+        job = self._job()
+        self._take(job, job.run())
 
     def _draw_soon(self) -> None:
         """Draw now, or after the rest that the last draw's cost asks for."""
@@ -204,20 +209,26 @@ class LossChart(Widget, can_focus=False):
 
     def _draw_now(self) -> None:
         """Draw the newest picture: here, or in a thread when the last draw was slow."""
-        if self._waiting is not None:
-            self._waiting.stop()
-            self._waiting = None
+        self._stop_waiting()
         if self._in_thread:
             self._stale = True
             return
-        width, height = self.size
-        dark = self.app.current_theme.dark
-        job = _Job(self._picture, self._axes, self._log_y, self._x_label, dark, width, height)
+        job = self._job()
         if self._cost <= LOOP_BUDGET:
             self._take(job, job.run())
         else:
             self._in_thread, self._stale = True, False
             self.run_worker(self._draw_in_thread(job))
+
+    def _job(self) -> _Job:
+        width, height = self.size
+        dark = self.app.current_theme.dark
+        return _Job(self._picture, self._axes, self._log_y, self._x_label, dark, width, height)
+
+    def _stop_waiting(self) -> None:
+        if self._waiting is not None:
+            self._waiting.stop()
+            self._waiting = None
 
     async def _draw_in_thread(self, job: _Job) -> None:
         """Draw without holding up keys; draw again if there was news meanwhile."""
@@ -225,7 +236,8 @@ class LossChart(Widget, can_focus=False):
             drawn = await to_thread(job.run)
         finally:
             self._in_thread = False
-        self._take(job, drawn)
+        if (job.width, job.height) == self.size:
+            self._take(job, drawn)
         if self._stale or self._axes is not drawn.axes:
             self._draw_soon()
 

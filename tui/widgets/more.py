@@ -8,6 +8,7 @@ from textual.widgets import Static
 
 from trainer.spec import GROUP_TITLES, KNOBS
 from tui.form import HIDDEN, Form
+from tui.widgets.choice import Choice
 from tui.widgets.knob_row import KnobRow
 
 
@@ -31,11 +32,19 @@ class More(Vertical):
                     yield KnobRow(knob, self._form.texts[name])
 
     def on_mount(self) -> None:
+        for row in self.query(KnobRow):
+            row.put(self._form.texts[row.knob.name])
         self.show_form()
 
+    @property
+    def choices(self) -> list[Choice]:
+        return [row.field for row in self.query(KnobRow) if isinstance(row.field, Choice)]
+
     def show_form(self) -> None:
-        """Every row as the form has it now."""
+        """Every row as the form has it now; what is being typed is left to the one who types."""
         form = self._form
         for row in self.query(KnobRow):
             name = row.knob.name
-            row.tell(form.texts[name], form.problem(name), form.off(name), form.notes.get(name, ""))
+            row.tell(form.problem(name), form.off(name), form.notes.get(name, ""))
+            if name in form.unshown:
+                row.put(form.texts[name])

@@ -19,6 +19,7 @@ from tui.widgets.rows import LABEL, PLAIN, VALUE, Piece, Rows, cut, spread, stri
 
 BAR_DONE, BAR_LEFT = Style(color="#0fa3b8"), Style(color="#4a4f5a")
 WIDE = 100  # columns from which on the longer words fit
+LEAVE_OUT = (4, 0, 3, 1)  # which columns of figures a narrow screen does without, first to last
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,8 @@ class StatusRows(Rows):
             return ()
         _, labels, columns = _layout(self._view, self._elapsed, width)
         starts = [1 + sum(columns[:at]) + label for at, label in enumerate(labels)]
-        return [end - start for start, end in pairwise((0, *starts, max(width, starts[-1])))]
+        used = [end - start for start, end in pairwise((0, *starts, max(width, starts[-1])))]
+        return [*used, *[0] * (self.TILES - len(used))]
 
 
 def status_rows(view: View, elapsed: float, width: int) -> tuple[Strip, ...]:
@@ -112,7 +114,8 @@ def _layout(
     """The figures, the width of each column's labels, and of each column.
 
     Where every figure fits into a fifth, columns are equal, else each has its own need and an equal share of what
-    is left. A step has the room of the last one from the start, so that nothing moves as it counts.
+    is left. A step has the room of the last one from the start, so that nothing moves as it counts. Where even that
+    is too much, whole columns are left out: half a number is a wrong one.
     """
     grid = figures.status_figures(view, elapsed, width >= WIDE)
     last = cell_len(figures.step_of(view.state, last=True))
@@ -122,10 +125,16 @@ def _layout(
         room + max(least[at], *(cell_len(row[at][1]) for row in grid)) for at, room in enumerate(labels)
     ]  # fmt: skip
     room = width - 2
+    kept = list(range(len(needed)))
+    for at in LEAVE_OUT:
+        if 1 + sum(needed[other] for other in kept) + len(kept) - 1 > width:
+            kept.remove(at)
+    shown = tuple(tuple(row[at] for at in kept) for row in grid)
+    labels, needed = [labels[at] for at in kept], [needed[at] for at in kept]
     if max(needed) + 2 <= room // len(needed):
-        return grid, labels, [room // len(needed)] * len(needed)
-    gap = max(1, (room - sum(needed)) // (len(needed) - 1))
-    return grid, labels, [need + gap for need in needed]
+        return shown, labels, [room // len(needed)] * len(needed)
+    gap = max(1, (room - sum(needed)) // max(1, len(needed) - 1))
+    return shown, labels, [need + gap for need in needed]
 
 
 class ProgressRow(Rows):

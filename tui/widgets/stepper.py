@@ -23,7 +23,7 @@ from textual.widgets import Input
 from trainer.spec import Knob
 from tui.form import stepped
 from tui.widgets import big_digits
-from tui.widgets.line_input import printable
+from tui.widgets.line_input import OrderedInput, printable
 
 BAR = 2  # the focus bar and a space
 ROOM = 18  # columns for the value: four large digits and a point, or more of them closer together
@@ -33,7 +33,7 @@ TEXT = 76  # columns of guidance, at most: longer lines are tiring to read
 HINTS = {"one": "↑↓ one by one", "two": "↑↓ double or halve", "log": "↑↓ 1, 3, 10"}
 
 
-class Stepper(Input, inherit_css=False):
+class Stepper(OrderedInput, inherit_css=False):
     """`problem` and `note` stand where the bounds stand, the problem before the note."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import math
 import random
+import re
 import shutil
 import threading
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, TypeVar
 
 import pytest
@@ -33,6 +35,7 @@ from trainer.backends.local.chat import Encoded, encode
 from trainer.backends.local.compute import Compute
 from trainer.control import Control, Stop
 from trainer.events import (
+    CheckpointFailed,
     CheckpointSaved,
     Continued,
     DataRead,
@@ -237,11 +240,10 @@ def test_the_steps_are_those_of_a_plain_loop(spec: SpecMaker, tmp_path: Path) ->
 
 def test_a_stop_takes_effect_before_the_next_step(spec: SpecMaker, tmp_path: Path) -> None:
     events = stop_after(spec(), tmp_path, at_step(7), Stop("last"))
-    assert events[-3:] == [
-        PhaseEntered("saving the model"),
-        ModelSaved(7, "last", "model", None, "full"),
-        Stopped(7),
-    ]
+    saved, *ended = events[-3:]
+    assert isinstance(saved, CheckpointSaved)  # so that the run can go on from here
+    assert saved.step == 7
+    assert ended == [ModelSaved(7, "last", "model", None, "full"), Stopped(7)]
     assert only(StepTaken, events)[-1].step == 7
 
 
@@ -302,7 +304,7 @@ def test_a_stop_keeps_the_best_that_was_shown(spec: SpecMaker, tmp_path: Path) -
     """A newer best may have come between the look at the sheet and the key."""
     events = stop_after(spec(epochs=3), tmp_path, at_step(2 * STEPS + 1), Stop("best", STEPS))
     checkpoints = only(CheckpointSaved, events)
-    assert [saved.step for saved in checkpoints] == [STEPS, 2 * STEPS]  # step 10 was better
+    assert [saved.step for saved in checkpoints] == [STEPS, 2 * STEPS, 2 * STEPS + 1]  # step 10 was better
     (saved,) = only(ModelSaved, events)
     assert saved.step == STEPS
     assert saved.eval_loss == only(Evaluated, events)[1].eval_loss
@@ -456,11 +458,11 @@ def test_a_gradient_that_is_no_number_reaches_no_weight(
 ) -> None:
     calls: list[int] = []
 
-    def norm(_: object, __: float) -> Tensor:
+    def norm(_: object) -> Tensor:
         calls.append(1)
         return torch.tensor(1.0 if len(calls) < 7 else math.inf)
 
-    monkeypatch.setattr(loop, "clip_grad_norm_", norm)
+    monkeypatch.setattr(loop, "get_total_norm", norm)
     events = events_of(spec(), tmp_path)
     assert isinstance(events[-1], Failed)
     assert events[-1].message.startswith("The gradient norm became inf at step 7; the best model so far (step 5)")
@@ -598,7 +600,10 @@ def test_weights_that_are_none(spec: SpecMaker, broken: Path, tmp_path: Path) ->
     assert "its weights can't be loaded" in sentence(spec(model=str(broken)), tmp_path / "run")
 
 
-def test_a_missing_tokenizer(spec: SpecMaker, broken: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("architecture", ["llama", "gpt2", "qwen2"])  # transformers makes an empty one for some
+def test_a_missing_tokenizer(spec: SpecMaker, make_model: ModelMaker, tmp_path: Path, architecture: str) -> None:
+    broken = tmp_path / "broken"
+    shutil.copytree(make_model(architecture), broken)
     for file in broken.glob("*token*"):
         file.unlink()
     (broken / "chat_template.jinja").unlink(missing_ok=True)
@@ -671,9 +676,44 @@ def test_generation_settings_that_contradict_each_other_do_not_stop_the_save(
     assert len(only(ModelSaved, events)) == 1
 
 
-def test_a_full_disk_is_one_sentence(spec: SpecMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_ends_no_run_and_says_so_at_the_end(
+    spec: SpecMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every checkpoint fails, all steps are taken, the result is tried again, and then it is one sentence."""
+
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full)
-    assert sentence(spec(), tmp_path / "run").endswith("step-000005 can't be written: No space left on device.")
+    monkeypatch.setattr(loop, "LAST_TRY_SECONDS", 0.0)
+    events: list[Event] = []
+    with pytest.raises(RunError, match=r"run/model can't be written: No space left on device\.$"):
+        deque(map(events.append, train(spec(), Control(tmp_path / "run"))), maxlen=0)
+    assert only(StepTaken, events)[-1].step == 2 * STEPS
+    assert [failed.step for failed in only(CheckpointFailed, events)] == [STEPS, 2 * STEPS, 2 * STEPS]
+    assert "training goes on" in only(CheckpointFailed, events)[0].message
+    assert notes(events).count("Trying again.") == 2
+
+
+def test_space_that_comes_back_is_used(spec: SpecMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[int] = []
+
+    def full_at_first(fd: int) -> None:
+        calls.append(fd)
+        if len(calls) < 3:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full_at_first)
+    events = events_of(spec(epochs=4), tmp_path)
+    assert len(only(CheckpointFailed, events)) == 2
+    assert len(only(CheckpointSaved, events)) == 2
+    assert isinstance(events[-1], Finished)
+
+
+def test_a_disk_too_small_is_refused_before_the_first_step(
+    spec: SpecMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=100_000))
+    assert re.match(
+        r"A checkpoint and the result need about \d\.\d MB and 0\.1 MB are free", sentence(spec(), tmp_path)
+    )

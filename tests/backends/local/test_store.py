@@ -13,8 +13,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tests.backends.local.conftest import ModelMaker
 from trainer.backends.local.store import Store
-from trainer.events import ModelSaved
+from trainer.backends.local.training import Saved
+from trainer.events import CheckpointFailed, CheckpointSaved, ModelSaved
 from trainer.rundir import RunError, walk_size
+from trainer.spec import RunSpec
 
 
 @pytest.fixture
@@ -25,7 +27,20 @@ def model(make_model: ModelMaker) -> nn.Module:
 
 @pytest.fixture
 def store(tmp_path: Path, model: nn.Module, make_model: ModelMaker) -> Store:
-    return Store(tmp_path, model, AutoTokenizer.from_pretrained(make_model("llama")), "full")
+    tokenizer = AutoTokenizer.from_pretrained(make_model("llama"))
+    return Store(tmp_path, RunSpec(method="full"), model, tokenizer, no_training)
+
+
+def no_training(folder: Path, _: Saved) -> None:
+    """In place of the optimizer and the rest."""
+    (folder / "training").mkdir()
+    (folder / "training" / "state.json").write_text("{}", "utf-8")
+
+
+def save_best(store: Store, step: int, eval_loss: float) -> CheckpointSaved:
+    saved = store.save(Saved(step, eval_loss, best=True, epoch_end=False))
+    assert isinstance(saved, CheckpointSaved)
+    return saved
 
 
 def mark(model: nn.Module, value: float) -> None:
@@ -46,7 +61,7 @@ def checkpoints(run: Path) -> list[str]:
 def test_the_two_newest_best_are_kept(store: Store, model: nn.Module, tmp_path: Path) -> None:
     for step in (10, 20, 30):
         mark(model, step)
-        saved = store.save_best(step, 3.0 - step / 100)
+        saved = save_best(store, step, 3.0 - step / 100)
         assert saved.path == f"checkpoints/step-{step:06d}"
         assert saved.size == walk_size(tmp_path / saved.path) > 10_000
     assert checkpoints(tmp_path) == ["step-000020", "step-000030"]
@@ -59,7 +74,7 @@ def test_keep_best_takes_the_step_that_was_named(
 ) -> None:
     for step in (10, 20, 30):
         mark(model, step)
-        store.save_best(step, step / 10)
+        save_best(store, step, step / 10)
     mark(model, 77)
     assert store.keep_best(asked) == ModelSaved(kept, "best", "model", kept / 10, "full")
     assert marked(tmp_path / "model") == kept
@@ -67,7 +82,7 @@ def test_keep_best_takes_the_step_that_was_named(
 
 def test_keep_last_takes_the_weights_as_they_are(store: Store, model: nn.Module, tmp_path: Path) -> None:
     mark(model, 1)
-    store.save_best(1, 2.0)
+    save_best(store, 1, 2.0)
     mark(model, 2)
     assert store.keep_last(2, None) == ModelSaved(2, "last", "model", None, "full")
     assert marked(tmp_path / "model") == 2
@@ -79,17 +94,34 @@ def test_without_a_checkpoint_there_is_no_best(store: Store, tmp_path: Path) -> 
 
 
 def test_the_best_costs_no_second_copy(store: Store, tmp_path: Path) -> None:
-    store.save_best(1, 2.0)
+    save_best(store, 1, 2.0)
     store.keep_best(None)
     first, second = (tmp_path / where / "model.safetensors" for where in ("checkpoints/step-000001", "model"))
     assert first.samefile(second)
+
+
+def test_the_result_holds_nothing_that_only_going_on_needs(store: Store, tmp_path: Path) -> None:
+    save_best(store, 1, 2.0)
+    store.keep_best(None)
+    assert (tmp_path / "checkpoints/step-000001/training/state.json").is_file()
+    assert not (tmp_path / "model/training").exists()
+    assert not (tmp_path / "model/manifest.json").exists()
+
+
+def test_best_newest_and_epochs_stay(model: nn.Module, make_model: ModelMaker, tmp_path: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(make_model("llama"))
+    spec = RunSpec(method="full", keep_checkpoints=2, keep_epochs="yes")
+    store = Store(tmp_path, spec, model, tokenizer, no_training)
+    for step in range(1, 9):
+        store.save(Saved(step, 1.0, best=step in (1, 2, 3), epoch_end=step % 4 == 0))
+    assert checkpoints(tmp_path) == [f"step-{step:06d}" for step in (2, 3, 4, 7, 8)]
 
 
 def test_where_links_are_refused_the_best_is_copied(
     store: Store, model: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mark(model, 5)
-    store.save_best(1, 2.0)
+    save_best(store, 1, 2.0)
     monkeypatch.setattr(os, "link", fail_with(OSError(95, "Operation not supported")))
     store.keep_best(None)
     assert marked(tmp_path / "model") == 5
@@ -110,7 +142,7 @@ def test_a_failed_save_leaves_what_was_there_and_no_half(
     store: Store, model: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
     mark(model, 1)
-    store.save_best(1, 2.0)
+    save_best(store, 1, 2.0)
     store.keep_last(1, 2.0)
     mark(model, 2)
     if where == "tokenizer":
@@ -119,8 +151,11 @@ def test_a_failed_save_leaves_what_was_there_and_no_half(
         monkeypatch.setattr(os, "fsync", fail_with(FULL_DISK))
     else:
         monkeypatch.setattr(Path, "rename", fail_with(FULL_DISK))
-    with pytest.raises(RunError, match=r"step-000002 can't be written: No space left on device\."):
-        store.save_best(2, 1.0)
+    failed = store.save(Saved(2, 1.0, best=True, epoch_end=False))
+    assert isinstance(failed, CheckpointFailed)
+    assert "step-000002 can't be written: No space left on device." in failed.message
+    assert failed.needed > 10_000
+    assert failed.free > 0
     with pytest.raises(RunError, match=r"model can't be written: No space left on device\."):
         store.keep_last(2, 1.0)
     monkeypatch.undo()
@@ -137,7 +172,7 @@ def test_an_error_of_another_kind_leaves_no_half_either(
 ) -> None:
     monkeypatch.setattr(store._tokenizer, "save_pretrained", fail_with(ValueError("unforeseen")))
     with pytest.raises(ValueError, match="unforeseen"):
-        store.save_best(1, 2.0)
+        save_best(store, 1, 2.0)
     assert checkpoints(tmp_path) == []
     assert store.keep_best(None) is None
 
@@ -147,7 +182,7 @@ def test_a_left_over_of_a_killed_host_is_no_obstacle(store: Store, model: nn.Mod
     half.mkdir(parents=True)
     (half / "model.safetensors").write_bytes(b"half")
     mark(model, 3)
-    store.save_best(1, 2.0)
+    save_best(store, 1, 2.0)
     assert checkpoints(tmp_path) == ["step-000001"]
     assert marked(tmp_path / "checkpoints/step-000001") == 3
 
@@ -162,7 +197,7 @@ def private_umask() -> Iterator[None]:
 
 @pytest.mark.usefixtures("private_umask")
 def test_nobody_else_can_read_what_a_host_writes(store: Store, tmp_path: Path) -> None:
-    store.save_best(1, 2.0)
+    save_best(store, 1, 2.0)
     store.keep_best(None)
     store.keep_last(2, None)
     made = [path for path in tmp_path.rglob("*") if "step" in str(path) or "model" in str(path)]

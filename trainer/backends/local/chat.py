@@ -44,6 +44,7 @@ class Encoded:
     ids: Tensor
     supervised: Tensor
     cut: bool  # whether max length shortened it
+    line: int = 0  # where its row begins in the data file
 
     @property
     def targets(self) -> int:

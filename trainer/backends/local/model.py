@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
-from peft import LoraConfig, get_peft_model
+from peft import LoraConfig, PeftModel, get_peft_model
 from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 from transformers.pytorch_utils import Conv1D
 
 from trainer.backends.local.chat import PLAIN_TEMPLATE
+from trainer.backends.local.trust import Pickled, check_versions, code_trusted, nothing_unpickled, trust_note
 from trainer.models import ModelInfo
 from trainer.rundir import RunError
+from trainer.secrets import redact
 from trainer.spec import RunSpec
 
 
@@ -30,29 +33,47 @@ class Loaded:
 
 
 def load_tokenizer(info: ModelInfo) -> tuple[PreTrainedTokenizerBase, str]:
-    """The tokenizer, and a note where it needed help. Raises RunError."""
+    """The tokenizer, and a note where it needed help or code that came along may run. Raises RunError."""
+    check_versions()
+    trusted, note = code_trusted(), trust_note(info)
     try:
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(info.source)
+        with nothing_unpickled():
+            tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(info.source, trust_remote_code=trusted)
     except Exception as error:  # every kind of broken file raises its own
         raise _cannot(info, "tokenizer", error) from None
+    if not _spells(tokenizer, "Which files are larger than 1 MB?"):
+        raise RunError(f"{info.name} has no tokenizer files: put those of the model beside its weights.")
     if tokenizer.chat_template:
-        return tokenizer, ""
+        return tokenizer, note
     if tokenizer.eos_token is None:
         raise RunError(f"{info.name}: its tokenizer has neither a chat template nor an end token: choose another.")
     tokenizer.chat_template = PLAIN_TEMPLATE
-    return tokenizer, "The model has no chat template; a plain User: / Assistant: one is used and saved with it."
+    plain = "The model has no chat template; a plain User: / Assistant: one is used and saved with it."
+    return tokenizer, f"{plain} {note}".rstrip()
 
 
-def load_model(info: ModelInfo, spec: RunSpec) -> Loaded:
+def _spells(tokenizer: PreTrainedTokenizerBase, text: str) -> bool:
+    """Whether a plain text survives it: transformers makes an empty tokenizer where a folder has no files of one."""
+    back = str(tokenizer.decode(tokenizer(text, add_special_tokens=False)["input_ids"]))
+    return [c for c in back.casefold() if c.isalnum()] == [c for c in text.casefold() if c.isalnum()]
+
+
+def load_model(info: ModelInfo, spec: RunSpec, checkpoint: Path | None = None) -> Loaded:
     """float32 on a CPU; on a GPU with bfloat16 full weights stay float32 and compute in bfloat16, LoRA's frozen
-    base is bfloat16. Raises RunError."""
+    base is bfloat16. With a checkpoint, as it was when that was written. Raises RunError."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     half = device.type == "cuda" and torch.cuda.is_bf16_supported()
     dtype = torch.bfloat16 if half and spec.method == "lora" else torch.float32
+    source = checkpoint if checkpoint and spec.method == "full" else info.source
     try:
-        model, found = AutoModelForCausalLM.from_pretrained(
-            info.source, dtype=dtype, use_safetensors=True, output_loading_info=True
-        )
+        with nothing_unpickled():
+            model, found = AutoModelForCausalLM.from_pretrained(
+                source,
+                dtype=dtype,
+                use_safetensors=True,
+                output_loading_info=True,
+                trust_remote_code=code_trusted(),
+            )
         model.to(device)
     except Exception as error:
         raise _cannot(info, "weights", error) from None
@@ -65,12 +86,12 @@ def load_model(info: ModelInfo, spec: RunSpec) -> Loaded:
     vocabulary = int(model.get_input_embeddings().weight.shape[0])
     parameters = sum(p.numel() for p in model.parameters())
     if spec.method == "lora":
-        model = _with_adapters(model, spec, info)
+        model = _with_adapters(model, spec, info, checkpoint)
     trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
     return Loaded(model, device, torch.bfloat16 if half else torch.float32, parameters, trainable, vocabulary)
 
 
-def _with_adapters(model: nn.Module, spec: RunSpec, info: ModelInfo) -> nn.Module:
+def _with_adapters(model: nn.Module, spec: RunSpec, info: ModelInfo, checkpoint: Path | None) -> nn.Module:
     """LoRA (Hu et al. 2021, arXiv:2106.09685) on all linear layers but the output head."""
     config = LoraConfig(
         r=spec.lora_rank,
@@ -81,17 +102,28 @@ def _with_adapters(model: nn.Module, spec: RunSpec, info: ModelInfo) -> nn.Modul
         task_type="CAUSAL_LM",
     )
     try:
-        adapted: nn.Module = get_peft_model(model, config)
-    except (ValueError, NotImplementedError) as error:
+        with nothing_unpickled():
+            adapted: nn.Module = (
+                PeftModel.from_pretrained(model, checkpoint, is_trainable=True)
+                if checkpoint
+                else get_peft_model(model, config)
+            )
+    except (ValueError, NotImplementedError, Pickled) as error:
         raise _cannot(info, "LoRA adapters", error) from None
     return adapted
 
 
 def _cannot(info: ModelInfo, part: str, error: Exception) -> RunError:
-    said = " ".join(str(error).split())
+    said = redact(" ".join(str(error).split()))  # before anything is cut: half a key is no longer known as one
+    if isinstance(error, Pickled):
+        return RunError(
+            f"{info.name}: {said} is a pickled file, which can run code when it is loaded, so it is not: "
+            "convert the model to safetensors first."
+        )
     if "trust_remote_code" in said:
         return RunError(
-            f"{info.name} needs code from its own repository to run, which is not run here: choose another."
+            f"{info.name} needs code from its own repository, which is not run unless asked: choose another, or read "
+            "that code and start with `finetunegem run --trust-remote-code`."
         )
     if info.kind == "hub" and isinstance(error, OSError):
         return RunError(

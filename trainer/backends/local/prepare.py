@@ -5,22 +5,29 @@ It says what it leaves out and why; nothing is cut or skipped silently.
 
 from __future__ import annotations
 
-import math
+import shutil
 import time
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 from transformers import PreTrainedTokenizerBase
 
 from trainer import check, models
+from trainer.backends.local import training
 from trainer.backends.local.chat import Encoded, encode
 from trainer.backends.local.compute import Compute
 from trainer.backends.local.model import Loaded, load_model, load_tokenizer
+from trainer.backends.local.optim import make_optimizer, make_schedule
 from trainer.backends.local.store import Store
+from trainer.backends.local.training import Progress, Saved
+from trainer.checkpoints import clear_leftovers, folder_of, newest_valid
 from trainer.control import Control
 from trainer.data import MAX_BAD_SHARE, DataError, Example
-from trainer.events import DataRead, Evaluated, Event, ModelLoaded, Noted, PhaseEntered, Planned
+from trainer.events import DataRead, Event, ModelLoaded, Noted, PhaseEntered, Planned, Resumed, Stopped
 from trainer.plan import Plan, make_plan
 from trainer.rundir import RunError
 from trainer.spec import RunSpec
@@ -31,20 +38,22 @@ PROGRESS_SECONDS = 0.5
 
 @dataclass
 class Setup:
-    """What the loop works on, and the evaluations so far."""
+    """What the loop works on."""
 
     train_set: Examples
     eval_set: Examples
     plan: Plan
     compute: Compute
+    optimizer: Optimizer
+    schedule: LRScheduler
     store: Store
-    untrained_loss: float = math.inf
-    best: Evaluated | None = None
-    last: Evaluated | None = None
+    progress: Progress
 
 
-def prepare(spec: RunSpec, control: Control) -> Generator[Event, None, Setup | None]:
-    """Everything before the first step; None when a stop was asked meanwhile."""
+def prepare(spec: RunSpec, control: Control) -> Generator[Event, None, Setup | Stopped]:
+    """Everything before the next step; Stopped when a stop was asked meanwhile."""
+    step = yield from _last_checkpoint(control)
+    checkpoint = folder_of(control.folder, step) if step else None
     try:
         info = models.look_up(spec.model)
         yield PhaseEntered("reading data")
@@ -52,22 +61,20 @@ def prepare(spec: RunSpec, control: Control) -> Generator[Event, None, Setup | N
     except (models.ModelError, DataError) as error:
         raise RunError(str(error)) from None
     if data.bad:
-        yield Noted(
-            f"{len(data.bad)} of {data.rows} rows skipped; first {data.file}:{data.bad[0].line}: {data.bad[0].why}."
-        )
+        first = f"{data.file}:{data.bad[0].line}: {data.bad[0].why}"
+        yield Noted(f"{len(data.bad)} of {data.rows} rows skipped; first {first}.")
     yield PhaseEntered("loading model")
     tokenizer, note = load_tokenizer(info)
     if note:
         yield Noted(note)
-    loaded = load_model(info, spec)
-    yield ModelLoaded(
-        spec.model, loaded.parameters, loaded.trainable, _device_name(loaded), str(loaded.compute_dtype)[6:]
-    )
+    loaded = load_model(info, spec, checkpoint)
+    dtype = str(loaded.compute_dtype).removeprefix("torch.")
+    yield ModelLoaded(spec.model, loaded.parameters, loaded.trainable, _device_name(loaded), dtype)
     longest = _longest(spec, loaded)
     train_set = yield from _tokenize(tokenizer, parts.train, longest, control, "training")
     eval_set = yield from _tokenize(tokenizer, parts.eval, longest, control, "validation")
     if control.stop:
-        return None
+        return Stopped(step)
     _check_vocabulary(loaded, [*train_set, *eval_set])
     yield DataRead(
         data.shape,
@@ -80,8 +87,73 @@ def prepare(spec: RunSpec, control: Control) -> Generator[Event, None, Setup | N
     )
     plan = make_plan(spec, len(train_set), len(eval_set))
     yield Planned(plan.epochs, plan.steps_per_epoch, plan.total_steps, plan.eval_every)
-    store = Store(control.folder, loaded.model, tokenizer, spec.method)
-    return Setup(train_set, eval_set, plan, Compute(loaded, len(tokenizer)), store)
+    setup = _set_up(spec, control, plan, loaded, tokenizer, train_set, eval_set, checkpoint)
+    yield from _enough_disk(spec, loaded, control.folder)
+    return setup
+
+
+def _last_checkpoint(control: Control) -> Generator[Event, None, int]:
+    """The step to go on from: that of the newest checkpoint that is whole, 0 without one."""
+    clear_leftovers(control.folder)
+    if not control.resuming:
+        return 0
+    yield PhaseEntered("checking the checkpoints")
+    step, set_aside = newest_valid(control.folder)
+    for sentence in set_aside:
+        yield Noted(sentence)
+    yield Resumed(step or 0)
+    return step or 0
+
+
+def _set_up(
+    spec: RunSpec,
+    control: Control,
+    plan: Plan,
+    loaded: Loaded,
+    tokenizer: PreTrainedTokenizerBase,
+    train_set: Examples,
+    eval_set: Examples,
+    checkpoint: Path | None,
+) -> Setup:
+    """Optimizer, schedule and store, as new or as the checkpoint left them."""
+    compute = Compute(loaded, len(tokenizer))
+    optimizer = make_optimizer(loaded.model, spec)
+    schedule = make_schedule(optimizer, spec, plan.total_steps)
+    progress = training.read_progress(checkpoint) if checkpoint else Progress()
+
+    def write_training(folder: Path, saved: Saved) -> None:
+        now = replace(progress, token_budget=compute.token_budget)
+        training.write(folder, now, saved, optimizer, schedule)
+
+    store = Store(control.folder, spec, loaded.model, tokenizer, write_training)
+    if checkpoint:
+        training.restore(checkpoint, optimizer, schedule)
+        compute.token_budget = progress.token_budget
+        store.take_over(progress.step)
+    if control.rate_factor != 1.0:
+        training.scale_rate(optimizer, schedule, spec.learning_rate * control.rate_factor)
+    return Setup(train_set, eval_set, plan, compute, optimizer, schedule, store, progress)
+
+
+def _enough_disk(spec: RunSpec, loaded: Loaded, folder: Path) -> Iterator[Event]:
+    """What the checkpoints will take, said; refused when not even one and the result fit."""
+    states = 2 if spec.optimizer in ("adamw", "adam") else 1
+    weights = 4 * (loaded.parameters if spec.method == "full" else loaded.trainable)
+    one = weights + 4 * states * loaded.trainable
+    most = spec.keep_checkpoints + 3 + (spec.epochs if spec.keep_epochs == "yes" else 0)  # 2 best, 1 being written
+    folder.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(folder).free
+    if free < one + weights:
+        raise RunError(
+            f"A checkpoint and the result need about {_size(one + weights)} and {_size(free)} are free in {folder}: "
+            "free some space, use --runs-dir on another disk, or LoRA."
+        )
+    if free < most * one:
+        yield Noted(f"The checkpoints may take {_size(most * one)} ({_size(one)} each) and {_size(free)} are free.")
+
+
+def _size(size: float) -> str:
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
 
 
 def _tokenize(
@@ -106,7 +178,7 @@ def _tokenize(
             refused.append(f"line {row.line}: {error}")
             continue
         if one.targets:
-            encoded.append(one)
+            encoded.append(replace(one, line=row.line))
     if len(refused) > MAX_BAD_SHARE * len(rows):
         raise RunError(f"{len(refused)} of {len(rows)} {kind} rows can't be used with this model. {refused[0]}")
     yield from _left_out(kind, len(rows), encoded, refused, longest)

@@ -1,6 +1,7 @@
-"""Checkpoints and the result on disk, in the layout every other tool loads.
+"""A run's checkpoints and its result: when one is written, which are kept, and model/ from the one that is wanted.
 
-A folder is written under a temporary name, synced, and renamed: it is whole or it is not there.
+A checkpoint that can't be written ends no run and costs none that is there; see `trainer.checkpoints` for how a
+folder is put in place.
 """
 
 from __future__ import annotations
@@ -8,102 +9,130 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
 from safetensors import SafetensorError
-from torch import nn
+from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
-from trainer.events import CheckpointSaved, ModelSaved
+from trainer import checkpoints
+from trainer.backends.local import training
+from trainer.backends.local.training import Saved
+from trainer.checkpoints import MANIFEST, TRAINING, folder_of
+from trainer.events import CheckpointFailed, CheckpointSaved, ModelSaved
 from trainer.rundir import RunError, walk_size
+from trainer.spec import RunSpec
+
+WriteTraining = Callable[[Path, Saved], None]
 
 
 class Store:
-    """The files of one run's model. Keeps the two newest best checkpoints: a person may still ask for the one
-    that was best when they looked."""
+    """The files of one run's model.
 
-    def __init__(self, run: Path, model: nn.Module, tokenizer: PreTrainedTokenizerBase, method: str) -> None:
+    Of the checkpoints the last best two stay (a person may still ask for the one that was best when they looked),
+    the newest `keep_checkpoints`, and with `keep_epochs` the one of every epoch's end.
+    """
+
+    def __init__(
+        self,
+        run: Path,
+        spec: RunSpec,
+        model: nn.Module,
+        tokenizer: PreTrainedTokenizerBase,
+        write_training: WriteTraining,
+    ) -> None:
         self._run = run
         self._model = model
         self._tokenizer = tokenizer
-        self._method: Literal["full", "lora"] = "lora" if method == "lora" else "full"
-        self._kept: list[tuple[int, float]] = []  # (step, eval_loss) on disk, oldest first
+        self._write_training = write_training
+        self._method: Literal["full", "lora"] = spec.method
+        self._newest = spec.keep_checkpoints
+        self._epochs = spec.keep_epochs == "yes"
+        self._kept: list[Saved] = []  # on disk, oldest first
+        self._size = 0  # bytes of the last one written
 
-    def save_best(self, step: int, eval_loss: float) -> CheckpointSaved:
-        """Write the model as it is now; the one before the last best goes only after that."""
+    def take_over(self, step: int) -> None:
+        """Go on from the checkpoint of `step`: those up to it are kept on, later ones are gone already."""
+        checkpoints.clear_leftovers(self._run)
+        steps = [old for old in reversed(checkpoints.steps_on_disk(self._run)) if old <= step]
+        self._kept = [training.read_saved(folder_of(self._run, old)) for old in steps]
+
+    def save(self, saved: Saved, estimate: int = 0) -> CheckpointSaved | CheckpointFailed:
+        """Write the model as it is now; an old checkpoint goes only after that."""
         began = time.monotonic()
-        folder = self._checkpoint(step)
-        self._write(folder)
-        self._kept.append((step, eval_loss))
-        for old, _ in self._kept[:-2]:
-            shutil.rmtree(self._checkpoint(old), ignore_errors=True)
-        self._kept = self._kept[-2:]
+        folder = folder_of(self._run, saved.step)
+        try:
+            with self._new(folder) as temporary:
+                self._write_model(temporary)
+                self._write_training(temporary, saved)
+                checkpoints.seal(temporary)
+        except RunError as error:
+            needed, free = self._size or estimate, shutil.disk_usage(self._run).free
+            said = f"{error} It needs about {needed / 1e6:.0f} MB and {free / 1e6:.0f} MB are free; training goes on."
+            return CheckpointFailed(saved.step, said, needed, free)
+        self._kept = [*(old for old in self._kept if old.step != saved.step), saved]
+        self._size = walk_size(folder)
+        self._prune()
         where = str(folder.relative_to(self._run))
-        return CheckpointSaved(step, where, walk_size(folder), time.monotonic() - began)
+        return CheckpointSaved(saved.step, where, self._size, time.monotonic() - began)
+
+    def has(self, step: int) -> bool:
+        return any(saved.step == step for saved in self._kept)
 
     def keep_best(self, step: int | None) -> ModelSaved | None:
         """Make model/ from the best checkpoint, or from that of `step` where it is still there; None without one."""
-        if not self._kept:
+        best = [saved for saved in self._kept if saved.best]
+        if not best:
             return None
-        chosen = next((kept for kept in self._kept if kept[0] == step), self._kept[-1])
-        with self._new(self._run / "model") as temporary:
-            shutil.copytree(self._checkpoint(chosen[0]), temporary, copy_function=_link)
-        return ModelSaved(chosen[0], "best", "model", chosen[1], self._method)
+        chosen = next((saved for saved in best if saved.step == step), best[-1])
+        self._link(chosen.step)
+        return ModelSaved(chosen.step, "best", "model", chosen.eval_loss, self._method)
 
     def keep_last(self, step: int, eval_loss: float | None) -> ModelSaved:
         """Make model/ from the model as it is now."""
-        self._write(self._run / "model")
+        if self.has(step):
+            self._link(step)
+        else:
+            with self._new(self._run / "model") as temporary:
+                self._write_model(temporary)
         return ModelSaved(step, "last", "model", eval_loss, self._method)
 
-    def _checkpoint(self, step: int) -> Path:
-        return self._run / "checkpoints" / f"step-{step:06d}"
+    def decode(self, ids: Tensor) -> str:
+        """The text of token ids, special tokens included."""
+        return str(self._tokenizer.decode(ids))
 
-    def _write(self, folder: Path) -> None:
-        with self._new(folder) as temporary:
-            adapters = {"save_embedding_layers": False} if self._method == "lora" else {}
-            self._model.save_pretrained(temporary, **adapters)  # type: ignore[operator]
-            self._tokenizer.save_pretrained(temporary)
+    def _link(self, step: int) -> None:
+        without = shutil.ignore_patterns(TRAINING, MANIFEST)
+        with self._new(self._run / "model") as temporary:
+            shutil.copytree(folder_of(self._run, step), temporary, copy_function=_link, ignore=without)
+
+    def _prune(self) -> None:
+        best = [saved for saved in self._kept if saved.best][-2:]
+        newest = self._kept[-self._newest :]
+        epochs = [saved for saved in self._kept if saved.epoch_end and self._epochs]
+        stay = [saved for saved in self._kept if saved in (*best, *newest, *epochs)]
+        for saved in self._kept:
+            if saved not in stay:
+                shutil.rmtree(folder_of(self._run, saved.step), ignore_errors=True)
+        self._kept = stay
+
+    def _write_model(self, folder: Path) -> None:
+        adapters = {"save_embedding_layers": False} if self._method == "lora" else {}
+        self._model.save_pretrained(folder, **adapters)  # type: ignore[operator]
+        self._tokenizer.save_pretrained(folder)
 
     @contextmanager
     def _new(self, folder: Path) -> Iterator[Path]:
-        """A temporary folder's name that becomes `folder` when all went well, and goes when not. Raises RunError."""
-        temporary = folder.with_name(f".tmp-{folder.name}")
+        """See `trainer.checkpoints.put`. Raises RunError."""
         try:
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            shutil.rmtree(temporary, ignore_errors=True)
-            yield temporary
-            _put(temporary, folder)
+            with checkpoints.put(folder) as temporary:
+                yield temporary
         except (OSError, SafetensorError) as error:
             reason = (error.strerror if isinstance(error, OSError) else None) or " ".join(str(error).split())
             raise RunError(f"{folder} can't be written: {reason[:300]}.") from None
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _put(temporary: Path, folder: Path) -> None:
-    """Sync every file and the folder, then rename into place; what stood there goes only after that."""
-    for file in temporary.rglob("*"):
-        if file.is_file():
-            _sync(file)
-    _sync(temporary)
-    old = folder.with_name(f".old-{folder.name}")
-    shutil.rmtree(old, ignore_errors=True)
-    if folder.exists():
-        folder.rename(old)
-    temporary.rename(folder)
-    _sync(folder.parent)
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def _sync(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def _link(source: str, target: str) -> None:

@@ -1,0 +1,122 @@
+"""What the whole Live screen sends to a terminal while a run goes on, and how soon a key is answered.
+
+    python benchmarks/screen_bytes.py [--seconds 15] [--steps-per-second 8] [--from-step 0 600]
+
+The real app in a pseudo terminal follows a run that a real host drives: a recorded one, replayed at its pace. All
+bytes written are counted, at three sizes, for a young run and for one some hundred steps old; then keys are pressed
+while it is drawn, and the time until the first byte of the answer is taken. Exit code 1 when a target is missed:
+2, 4 and 6 kB/s from 128 steps on, 50 ms for 95 of 100 keys, and not a byte where nothing changes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from tests.builders import RunBuilder
+from tests.e2e.stage import kill_host, recorded
+from tests.e2e.terminal import Terminal
+from trainer import launch
+from trainer.spec import RunSpec
+
+TARGETS = {(80, 24): 2000, (120, 40): 4000, (200, 50): 6000}
+KEY_TARGET = 0.050
+KEYS = 40
+YOUNG = 128  # steps; before, the axes still find their place
+LENGTH = 4000  # steps of the recorded run
+
+
+def watched(folder: Path, size: tuple[int, int]) -> Terminal:
+    return Terminal(["attach", "last"], {"FINETUNEGEM_RUNS": str(folder / "runs")}, folder, *size)
+
+
+def growing(size: tuple[int, int], begin: int, rate: float, seconds: float) -> tuple[float, list[float]]:
+    """Bytes a second once `begin` steps are taken, and the seconds that each key waited for its answer."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        data = recorded(folder, LENGTH, 1 / rate, eval_every=50, fast_until=begin)
+        run = launch.start(folder / "runs", RunSpec(name="bench", backend="replay", data=str(data)))
+        try:
+            terminal = watched(folder, size)
+            terminal.wait_for("running", "elapsed")
+            terminal.wait_until(lambda: _steps(folder) >= begin, "the steps before", 120)
+            terminal.read(1.5)
+            began, before = time.monotonic(), terminal.bytes_read
+            terminal.read(seconds)
+            sent = (terminal.bytes_read - before) / (time.monotonic() - began)
+            waits = [answered(terminal) for _ in range(KEYS)] if begin else []
+            terminal.close()
+        finally:
+            kill_host(run)
+    return sent, waits
+
+
+def _steps(folder: Path) -> int:
+    files = list((folder / "runs").glob("*/events.jsonl"))
+    return sum(file.read_bytes().count(b"StepTaken") + file.read_bytes().count(b"step_taken") for file in files)
+
+
+def answered(terminal: Terminal) -> float:
+    """Seconds until the stop sheet, opened by a key, is on its way; it is closed again."""
+    terminal.read(0.137)
+    terminal.send("s")
+    began, at = time.monotonic(), len(terminal.raw)
+    while b"Stop this run?" not in terminal.raw[at:]:
+        terminal.read(0.001)
+        if time.monotonic() - began > 10:
+            raise RuntimeError("the key was not answered")
+    waited = time.monotonic() - began
+    terminal.send("\x1b")
+    terminal.read(0.3)
+    return waited
+
+
+def idle(size: tuple[int, int], seconds: float) -> float:
+    """Bytes in all that an ended run's screen sends once it stands."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        RunBuilder(folder / "runs").prepared().trained(340).stopped()
+        terminal = watched(folder, size)
+        terminal.wait_for("stopped", "elapsed")
+        terminal.wait_idle(1.0)
+        before = terminal.bytes_read
+        terminal.read(seconds)
+        sent = terminal.bytes_read - before
+        terminal.close()
+    return sent
+
+
+def main() -> int:
+    """Print a table; exit 1 when a target is missed."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--seconds", type=float, default=15.0)
+    parser.add_argument("--steps-per-second", type=float, default=8.0)
+    parser.add_argument("--from-step", type=int, nargs="*", default=[0, YOUNG, 600])
+    options = parser.parse_args()
+    missed = False
+    print(
+        f"{'size':>8} {'from step':>10} {'bytes/s':>8} {'target':>7} {'key p50 ms':>11} {'p95':>6} {'idle bytes':>11}"
+    )
+    for size, target in TARGETS.items():
+        for begin in options.from_step:
+            sent, waits = growing(size, begin, options.steps_per_second, options.seconds)
+            still = idle(size, options.seconds) if begin == options.from_step[-1] else None
+            p50, p95 = (statistics.quantiles(waits, n=20)[at] for at in (9, 18)) if waits else (0.0, 0.0)
+            limit = target if begin >= YOUNG else 0
+            print(
+                f"{size[0]}x{size[1]:<4} {begin:>10} {sent:>8.0f} {limit or '-':>7} "
+                f"{p50 * 1000 if waits else 0:>11.1f} {p95 * 1000:>6.1f} {'-' if still is None else still:>11}",
+                flush=True,
+            )
+            missed |= (limit and sent > limit) or p95 > KEY_TARGET or bool(still)
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
