@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 
 from tests.builders import RunBuilder, held
 from trainer import host, launch
+from trainer.control import Control, Stop
 from trainer.eventlog import EventLog
 from trainer.events import Evaluated, Noted, Resumed, Started, StepTaken, Stopped
 from trainer.follow import Follower
@@ -57,15 +59,21 @@ def test_a_polite_signal_ends_the_run_and_is_in_the_exit_code(
     assert isinstance(events(run)[-1], Stopped)
 
 
-def test_a_second_signal_leaves_at_once(runs_dir: Path, record: Record, wait_for: WaitFor) -> None:
-    """Even where the trainer thread hangs and takes no stop: here it sleeps through a long step."""
-    run = create(runs_dir, asked(record(3, 0.5)))
-    process = spawned(run)
-    wait_for(lambda: events(run), "the host")
-    process.send_signal(signal.SIGTERM)
-    time.sleep(0.05)
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(30) == 128 + signal.SIGTERM
+def test_a_second_signal_leaves_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the trainer thread does."""
+    left: list[int] = []
+    monkeypatch.setattr(os, "_exit", left.append)
+    before = {number: signal.getsignal(number) for number in host.POLITE}
+    control = Control()
+    try:
+        signalled = host._listen(control)
+        signal.raise_signal(signal.SIGTERM)
+        assert (control.stop, signalled, left) == (Stop(), [signal.SIGTERM], [])
+        signal.raise_signal(signal.SIGTERM)
+        assert left == [128 + signal.SIGTERM]
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 # --- going on ------------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ power loss it is there whole or it is not there. One that does not match its man
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -98,6 +99,14 @@ def put(folder: Path) -> Iterator[Path]:
         _replace(temporary, folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def remove(folder: Path) -> None:
+    """Take a checkpoint away: first its name, so that a half-removed one is never taken for one."""
+    old = folder.with_name(f".old-{folder.name}")
+    with contextlib.suppress(OSError):
+        folder.rename(old)
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def sync(path: Path) -> None:

@@ -300,6 +300,7 @@ async def test_a_validation_file_greys_the_share(tmp_path: Path) -> None:
     async with app.run_test(size=LARGE) as pilot:
         screen = form_of(pilot)
         await until(pilot, lambda: screen.query("#eval-data"))
+        await settled(pilot)  # a field takes what it is given once it is mounted
         screen.query_one("#eval-data", Input).value = str(extra)
         await shows(pilot, "40 train + 7 validation examples", "a validation file is given")
         assert screen.query_one("#eval-share").disabled

@@ -204,6 +204,18 @@ def test_what_a_killed_host_left_half_written_is_cleared(spec: SpecMaker, tmp_pa
     assert not half.exists()
 
 
+def test_an_older_checkpoint_half_removed_is_no_obstacle(spec: SpecMaker, tmp_path: Path) -> None:
+    """A kill may come while an old checkpoint is being taken away."""
+    wanted = spec(keep_checkpoints=3)
+    undisturbed = whole(wanted, tmp_path / "one")
+    first = until(wanted, tmp_path / "two", at(9))
+    shutil.rmtree(checkpoints.folder_of(tmp_path / "two", 6) / "training")
+    (checkpoints.folder_of(tmp_path / "two", 6) / "manifest.json").unlink()
+    rest = whole(wanted, tmp_path / "two", Control(tmp_path / "two", resuming=True))
+    assert Resumed(8) in rest
+    assert numbers([*first, *rest]) == numbers(undisturbed)
+
+
 def test_the_black_box_holds_what_was_so(spec: SpecMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And from there: back to the last checkpoint with a third of the rate, or without that batch."""
     plain = Compute.gradients

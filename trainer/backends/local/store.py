@@ -6,6 +6,7 @@ folder is put in place.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import time
@@ -57,8 +58,10 @@ class Store:
     def take_over(self, step: int) -> None:
         """Go on from the checkpoint of `step`: those up to it are kept on, later ones are gone already."""
         checkpoints.clear_leftovers(self._run)
-        steps = [old for old in reversed(checkpoints.steps_on_disk(self._run)) if old <= step]
-        self._kept = [training.read_saved(folder_of(self._run, old)) for old in steps]
+        for old in reversed(checkpoints.steps_on_disk(self._run)):
+            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # what is not whole is not kept on
+                if old <= step:
+                    self._kept.append(training.read_saved(folder_of(self._run, old)))
 
     def save(self, saved: Saved, estimate: int = 0) -> CheckpointSaved | CheckpointFailed:
         """Write the model as it is now; an old checkpoint goes only after that."""
@@ -116,7 +119,7 @@ class Store:
         stay = [saved for saved in self._kept if saved in (*best, *newest, *epochs)]
         for saved in self._kept:
             if saved not in stay:
-                shutil.rmtree(folder_of(self._run, saved.step), ignore_errors=True)
+                checkpoints.remove(folder_of(self._run, saved.step))
         self._kept = stay
 
     def _write_model(self, folder: Path) -> None:
