@@ -16,12 +16,10 @@ from typing import Literal
 
 import platformdirs
 
+from trainer import TRUST_CODE as TRUST_CODE
+
 BUILTIN = Path(__file__).parent.parent / "presets" / "models"
 FETCHABLE = {"smollm2": "SmolLM2-135M-Instruct"}
-TRUST_CODE = "FINETUNEGEM_TRUST_REMOTE_CODE"
-"""Set to 1 in a host's environment by `--trust-remote-code` alone: code that comes with a model may run there.
-
-It stands in no spec and no preset, so that nobody is asked to trust by a file of somebody else."""
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*\Z", re.ASCII)
 _IN_NAME = re.compile(r"(?:^|[^A-Za-z0-9.])(\d+(?:\.\d+)?)([MmBb])(?![A-Za-z0-9])")
 
