@@ -6,6 +6,7 @@ and tables. It reads and starts runs through `trainer`; it never trains.
 
 from __future__ import annotations
 
+import gc
 import importlib
 import sys
 from collections.abc import Callable, Mapping
@@ -66,6 +67,7 @@ class FinetuneApp(PlainCrash):
         else:
             self.open_new_run(presets.load(presets.STARTER), presets.STARTER)
         self._fit()
+        self.call_after_refresh(gc.enable)
 
     def on_resize(self) -> None:
         self._fit()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from pathlib import Path
@@ -19,6 +20,7 @@ def main(arguments: list[str] | None = None) -> int:
             from tui.arguments import run
 
             return run(given)
+        gc.disable()  # nothing is garbage before the first frame; the app turns it on again once that stands
         from tui.app import open_app
 
         return open_app(default_runs_dir())
