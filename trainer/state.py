@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, overload
 
@@ -176,12 +176,7 @@ class RunState:
         saved = {checkpoint.step for checkpoint in self.checkpoints}
         if self.best is None or self.best.step in saved:
             return self.best
-        best: Evaluated | None = None
-        evals = self.evals
-        for at, epoch, eval_loss, seconds in zip(evals.step, evals.epoch, evals.eval_loss, evals.seconds, strict=True):
-            if at in saved:
-                best = _better(best, Evaluated(int(at), epoch, eval_loss, 0, seconds))
-        return best
+        return _best_of(self.evals, saved)
 
     def seconds_left(self) -> float | None:
         """Time to the last step at the recent pace, evaluations included; None when it can't be told."""
@@ -254,13 +249,10 @@ def _rewound(state: RunState, step: int) -> dict[str, Any]:
     Without a checkpoint all is done again, the evaluation before the first step too.
     """
     evals = state.evals.up_to(step) if step else Evals()
-    best: Evaluated | None = None
-    for at, epoch, eval_loss, seconds in zip(evals.step, evals.epoch, evals.eval_loss, evals.seconds, strict=True):
-        best = _better(best, Evaluated(int(at), epoch, eval_loss, 0, seconds))
     return {
         "steps": state.steps.up_to(step),
         "evals": evals,
-        "best": best,
+        "best": _best_of(evals),
         "checkpoints": tuple(saved for saved in state.checkpoints if saved.step <= step),
         "saved": None,
         "phase": None,
@@ -272,6 +264,15 @@ def apply_all(state: RunState, entries: Iterable[Entry]) -> RunState:
     for entry in entries:
         state = apply(state, entry)
     return state
+
+
+def _best_of(evals: Evals, among: Container[float] | None = None) -> Evaluated | None:
+    """The best of a series, or of those at the steps in `among`; its num_tokens is not kept by a series, so 0."""
+    best: Evaluated | None = None
+    for at, epoch, eval_loss, seconds in zip(evals.step, evals.epoch, evals.eval_loss, evals.seconds, strict=True):
+        if among is None or at in among:
+            best = _better(best, Evaluated(int(at), epoch, eval_loss, 0, seconds))
+    return best
 
 
 def _better(best: Evaluated | None, new: Evaluated) -> Evaluated | None:
