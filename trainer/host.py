@@ -35,6 +35,7 @@ from trainer.events import (
     StepTaken,
     Stopped,
 )
+from trainer.keeper import keep
 from trainer.rundir import Command, Lock, Locked, RunDir, RunError
 from trainer.secrets import redact
 from trainer.spec import RunSpec
@@ -46,8 +47,11 @@ EXIT_LOCKED = 75  # EX_TEMPFAIL: another host has the run
 POLITE = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 
 
-def main(run: RunDir, ready_fd: int | None = None) -> int:
-    """Drive the run to its end; returns the process's exit code. Says "ok" or why not on `ready_fd`."""
+def main(run: RunDir, ready_fd: int | None = None, again: bool = False) -> int:
+    """Drive the run to its end; returns the process's exit code. Says "ok" and its pid, or why not, on `ready_fd`.
+
+    `again`: a host has died unasked and this one stands in for it, so what was asked of that one is for this one.
+    """
     os.umask(0o077)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
@@ -61,9 +65,9 @@ def main(run: RunDir, ready_fd: int | None = None) -> int:
     control = _settled(run, log.first)
     signalled = _listen(control)
     outcome: list[int] = []
-    offset = 0 if log.first else run.commands_end()
+    offset = _commands_from(run, again) if not log.first else 0
     log.append(Started(os.getpid(), platform.node(), __version__, offset))
-    _say(ready_fd, "ok")
+    _say(ready_fd, f"ok: {os.getpid()}")
     watch = Watch(log)
     thread = threading.Thread(target=lambda: outcome.append(_drive(spec, control, log, watch)), name="trainer")
     thread.start()
@@ -78,6 +82,13 @@ def main(run: RunDir, ready_fd: int | None = None) -> int:
     lock.release()
     code = outcome[0] if outcome and written else EXIT_FAILED
     return 128 + signalled[0] if signalled and code == 0 else code
+
+
+def _commands_from(run: RunDir, again: bool) -> int:
+    """The byte from which on commands are for the host that begins now."""
+    earlier = (entry.event for entry in reversed(run.read_events()[0])) if again else ()
+    before = next((event for event in earlier if isinstance(event, Started)), None)
+    return before.commands_from if before else run.commands_end()
 
 
 def _settled(run: RunDir, first: bool) -> Control:
@@ -191,8 +202,19 @@ def _say(ready_fd: int | None, line: str) -> None:
 
 
 def run_host(arguments: list[str]) -> int:
-    """Entry of `python -m trainer RUN_DIR [READY_FD]`."""
-    if not 1 <= len(arguments) <= 2:
+    """Entry of `python -m trainer RUN_DIR [READY_FD [again]]`."""
+    if not 1 <= len(arguments) <= 3:
         print("usage: python -P -m trainer RUN_DIR", file=sys.stderr)
         return 2
-    return main(RunDir(Path(arguments[0])), int(arguments[1]) if len(arguments) == 2 else None)
+    run = RunDir(Path(arguments[0]))
+    ready_fd = int(arguments[1]) if len(arguments) > 1 else None
+    again = arguments[2:] == ["again"]
+    if _is_kept(run):
+        return keep(run, lambda fd, anew: main(run, fd, anew), ready_fd, again)
+    return main(run, ready_fd, again)
+
+
+def _is_kept(run: RunDir) -> bool:
+    with contextlib.suppress(RunError):
+        return run.spec().auto_resume == "yes"
+    return False  # `main` says what is wrong with the spec

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -54,8 +55,29 @@ def resume(run: RunDir, *, slower: bool = False, skip: int | None = None) -> int
     return launch(run)
 
 
-def launch(run: RunDir) -> int:
+def revive(runs_dir: Path) -> list[RunDir]:
+    """Start the runs of this machine that died unasked and whose spec says `auto_resume`; returns those it started.
+
+    For what no keeper can see: the machine itself went down. One that can't be started is left as it is.
+    """
+    revived: list[RunDir] = []
+    for run in rundir.list_runs(runs_dir):
+        with contextlib.suppress(RunError):
+            if run.spec().auto_resume == "yes" and _died_here(run):
+                launch(run, again=True)
+                revived.append(run)
+    return revived
+
+
+def _died_here(run: RunDir) -> bool:
+    view = Follower(run).look()
+    return view.status == "crashed" and view.state.started is not None and view.state.started.host == platform.node()
+
+
+def launch(run: RunDir, *, again: bool = False) -> int:
     """Start the host of a run and wait until it holds the run; returns its pid.
+
+    `again`: in place of one that died unasked; what was asked of that one is asked of this one.
 
     Raises Locked or RunError with the host's own reason when it refuses, or with the end of host.log when it dies.
     Blocks for the start of a Python process (a fraction of a second), not for loading the model.
@@ -67,7 +89,7 @@ def launch(run: RunDir) -> int:
     read_fd, write_fd = os.pipe()
     try:
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "trainer", str(run.path), str(write_fd)],
+            [sys.executable, "-P", "-m", "trainer", str(run.path), str(write_fd), *(["again"] if again else [])],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -85,11 +107,11 @@ def launch(run: RunDir) -> int:
     _children[:] = [child for child in (*_children, process) if child.poll() is None]
     with os.fdopen(read_fd, "r", encoding="utf-8") as pipe:
         answer = pipe.readline().strip()  # "" when the host died: its end of the pipe is closed then
-    if answer == "ok":
-        return process.pid
+    verdict, _, reason = answer.partition(": ")
+    if verdict == "ok":
+        return int(reason)
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(5)  # it is on its way out; until it is gone it may hold the run
-    verdict, _, reason = answer.partition(": ")
     if reason:
         raise Locked(reason) if verdict == "locked" else RunError(reason)
     raise RunError(f"The host died at once; the last it said is: {_last_line(run.host_log)}")

@@ -207,6 +207,12 @@ class RunSpec:
     keep_epochs: Literal["no", "yes"] = knob(
         "no", "Keep every epoch's", "run", "Whether the checkpoint of every epoch's end stays on disk too."
     )
+    auto_resume: Literal["no", "yes"] = knob(
+        "no",
+        "Start again by itself",
+        "run",
+        "Whether a run whose process dies unasked (kill -9, out of memory, power) goes on from its newest checkpoint.",
+    )
     seed: int = knob(
         42,
         "Seed",
