@@ -36,7 +36,8 @@ def reaped() -> Iterator[None]:
     """The hosts that tests started are gone when the tests are done."""
     yield
     for child in launch._children:
-        child.kill()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
         child.wait()
 
 
@@ -55,13 +56,13 @@ def wait_for() -> Callable[..., None]:
 
 @pytest.fixture
 def runs_dir(tmp_path: Path) -> Iterator[Path]:
-    """A folder for runs; hosts that still drive one when the test ends are killed."""
+    """A folder for runs; hosts that still drive one when the test ends are killed, and their keepers."""
     folder = tmp_path / "runs"
     yield folder
     for run in list_runs(folder):
         if (pid := run.holder()) is not None:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+                os.killpg(os.getpgid(pid), signal.SIGKILL)
 
 
 @pytest.fixture
