@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import shutil
 import signal
 import stat
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -295,6 +297,66 @@ def test_a_log_that_could_not_be_finished_says_so(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(os, "write", full)
     log.append(step(1))
     assert not log.close()
+
+
+def test_a_part_of_a_line_that_stayed_is_cut_off_before_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk took a part and then not even the cut."""
+
+    def refuse(_: int, __: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    run = RunBuilder(tmp_path).run
+    log = EventLog(run)
+    log.append(step(1))
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda fd, data: write(fd, data[:7]))
+    monkeypatch.setattr(os, "ftruncate", refuse)
+    log.append(step(2))
+    monkeypatch.undo()
+    log.append(step(3))
+    log.close()
+    entries, _, bad = run.read_events()
+    assert taken(run) == [1, 2, 3]
+    assert (bad, [entry.seq for entry in entries]) == (0, [0, 1, 2])
+
+
+def test_a_log_knows_when_its_run_was_removed(tmp_path: Path) -> None:
+    run = RunBuilder(tmp_path).run
+    log = EventLog(run)
+    assert not log.gone()
+    run.path.rename(tmp_path / "away")
+    assert not log.gone()
+    shutil.rmtree(tmp_path / "away")
+    assert log.gone()
+    log.append(step(1))
+    assert log.close()
+    assert not run.path.exists()
+
+
+def test_the_training_does_not_wait_for_a_slow_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While one thread syncs, the other appends."""
+
+    def slow(_: int) -> None:
+        syncing.set()
+        waited.append(appended.wait(30))
+
+    syncing, appended = threading.Event(), threading.Event()
+    waited: list[bool] = []
+    run = RunBuilder(tmp_path).run
+    log = EventLog(run)
+    monkeypatch.setattr(eventlog, "SYNC_SECONDS", -1.0)
+    monkeypatch.setattr(os, "fdatasync", slow, raising=False)
+    flusher = threading.Thread(target=log.flush)
+    flusher.start()
+    assert syncing.wait(30)
+    log.append(step(1))
+    assert taken(run) == [1]
+    appended.set()
+    flusher.join()
+    assert waited == [True]
+    log.close()
 
 
 # --- commands ------------------------------------------------------------------------------------------------------

@@ -48,12 +48,19 @@ def newest_valid(run: Path) -> tuple[int | None, list[str]]:
         try:
             verify(folder_of(run, step))
         except Damaged as error:
-            aside = _free_name(folder_of(run, step).with_name(f"bad-step-{step:06d}"))
-            folder_of(run, step).rename(aside)
-            sentences.append(f"The checkpoint of step {step} is damaged ({error}); it is set aside as {aside.name}.")
+            sentences.append(f"The checkpoint of step {step} is damaged ({error}); {_set_aside(run, step)}.")
             continue
         return step, sentences
     return None, sentences
+
+
+def _set_aside(run: Path, step: int) -> str:
+    aside = _free_name(folder_of(run, step).with_name(f"bad-step-{step:06d}"))
+    try:
+        folder_of(run, step).rename(aside)
+    except OSError as error:
+        return f"it is not used, and stays where it is ({error.strerror})"
+    return f"it is set aside as {aside.name}"
 
 
 def seal(folder: Path) -> None:
@@ -88,7 +95,7 @@ def put(folder: Path) -> Iterator[Path]:
     """A temporary folder's name that becomes `folder` when all went well, and goes when not."""
     temporary = folder.with_name(f".tmp-{folder.name}")
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
+        folder.parent.mkdir(exist_ok=True)
         shutil.rmtree(temporary, ignore_errors=True)
         yield temporary
         for file in _files(temporary):

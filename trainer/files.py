@@ -42,15 +42,21 @@ def append_line(file: Path, line: str) -> None:
         os.close(fd)
 
 
-def write_line(fd: int, line: str) -> None:
-    """One write of one line; if only a part fits (disk full), that part is taken back."""
+def write_line(fd: int, line: str) -> int:
+    """One write of one line; returns its bytes. If only a part fits (disk full), that part is taken back."""
     data = line.encode("ascii") + b"\n"
     before = os.fstat(fd).st_size
     written = os.write(fd, data)
     if written != len(data):
         os.ftruncate(fd, before)
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    return written
 
 
 def reason(error: Exception) -> str:
     return (error.strerror if isinstance(error, OSError) else None) or str(error)
+
+
+def sized(size: float) -> str:
+    """Bytes in words: 4.0 MB, 1.2 GB."""
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"

@@ -69,8 +69,8 @@ class RunDir:
         return self.path / "host.log"
 
     @property
-    def model_dir(self) -> Path:
-        return self.path / "model"
+    def commands_file(self) -> Path:
+        return self.path / "commands.jsonl"
 
     def spec(self) -> RunSpec:
         """What was asked; raises RunError when spec.toml is missing or wrong."""
@@ -107,13 +107,13 @@ class RunDir:
         line = {"time": round(time.time(), 3), **asdict(command)}
         del line["at"]
         try:
-            append_line(self.path / "commands.jsonl", json.dumps(line))
+            append_line(self.commands_file, json.dumps(line))
         except OSError as error:
             raise RunError(f"{self.path} can't be written: {reason(error)}.") from None
 
     def read_commands(self, offset: int = 0) -> tuple[list[Command], int]:
         """Commands from a byte offset on, and the next offset."""
-        lines, after = whole_lines(self.path / "commands.jsonl", offset)
+        lines, after = whole_lines(self.commands_file, offset)
         found: list[Command] = []
         for line in lines:
             if command := _command(line, offset):

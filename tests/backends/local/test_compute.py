@@ -4,8 +4,9 @@ held against one plain transformers forward and backward, for every architecture
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
@@ -17,9 +18,9 @@ from tests.backends.local.conftest import DataMaker, ModelMaker
 from trainer import data, models
 from trainer.backends.local.batches import micro_batches
 from trainer.backends.local.chat import Encoded, encode
-from trainer.backends.local.compute import LARGEST_BUDGET, SMALLEST_BUDGET, Compute, trained
-from trainer.backends.local.model import load_model, load_tokenizer
-from trainer.rundir import RunError
+from trainer.backends.local.compute import LARGEST_BUDGET, SMALLEST_BUDGET, Compute, DoesNotFit, trained
+from trainer.backends.local.memory import memory_permitting
+from trainer.backends.local.model import Loaded, load_model, load_tokenizer
 from trainer.spec import RunSpec
 
 METHODS = ("full", "lora")
@@ -121,22 +122,23 @@ def test_evaluation_is_the_mean_over_all_tokens(architecture: str, method: str, 
     mean_of_means = sum(float(total) / tokens for total, tokens in alone) / len(alone)
     assert abs(token_mean - mean_of_means) > 1e-4  # the two can be told apart here
     for budget in (LARGEST_BUDGET, 200, ONE_EACH):
-        compute.token_budget = budget
+        compute.eval_budget = budget
         assert compute.evaluate(batch, never) == pytest.approx(token_mean, abs=1e-5)
     assert taken(compute) == {}
 
 
 def test_evaluation_has_no_dropout_and_training_has(setup: Any) -> None:
     compute, batch = setup("gpt2", "full")
-    for module in compute.model.modules():
-        if isinstance(module, nn.Dropout):
-            module.p = 0.5
+    with_dropout(compute)
     assert compute.evaluate(batch, never) == compute.evaluate(batch, never)
     assert compute.gradients(batch, never) != compute.gradients(batch, never)
 
 
+PLANTED = torch.OutOfMemoryError("CUDA out of memory (planted)")
+
+
 @contextmanager
-def memory_for(compute: Compute, tokens: int) -> Iterator[list[int]]:
+def memory_for(compute: Compute, tokens: int, error: Exception = PLANTED) -> Iterator[list[int]]:
     """A forward of more than `tokens` (padding included) runs out of memory; yields the sizes that were tried."""
     tried: list[int] = []
     forward = compute.model.forward
@@ -144,7 +146,7 @@ def memory_for(compute: Compute, tokens: int) -> Iterator[list[int]]:
     def limited(*, input_ids: Tensor, **rest: Any) -> Any:
         tried.append(input_ids.numel())
         if tried[-1] > tokens:
-            raise torch.OutOfMemoryError("CUDA out of memory (planted)")
+            raise error
         return forward(input_ids=input_ids, **rest)
 
     compute.model.forward = limited
@@ -157,14 +159,23 @@ def test_out_of_memory_in_forward_changes_no_number(setup: Any, method: str) -> 
     compute, batch = setup("llama", method)
     loss, expected = plain_gradients(compute, batch)
     with memory_for(compute, 210) as tried:
-        compute.token_budget = 2048
         assert compute.gradients(batch, never) == pytest.approx(loss, abs=1e-5)
         assert_same(taken(compute), expected)
-        assert compute.token_budget < 420
-        assert max(tried) > 210
+        assert 100 < compute.token_budget <= 210
         tried.clear()
         assert compute.gradients(batch, never) == pytest.approx(loss, abs=1e-5)
         assert max(tried) <= 210  # the next step starts with what fits
+
+
+def test_half_of_what_was_tried_is_tried_next(setup: Any) -> None:
+    """Not half of a budget that the batch does not fill: every failed try costs the time of one."""
+    compute, batch = setup("llama", "full")
+    whole = len(batch) * max(len(example.ids) for example in batch)
+    assert compute.token_budget > 4 * whole
+    with memory_for(compute, whole - 1) as tried:
+        compute.gradients(batch, never)
+    assert compute.token_budget == whole // 2
+    assert tried[0] == whole > tried[1]
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -174,47 +185,143 @@ def test_out_of_memory_inside_backward_leaves_no_half_gradients(setup: Any, meth
     compute, batch = setup("llama", method)
     loss, expected = plain_gradients(compute, batch)
     compute.token_budget = 200
-    calls = 0
+    with bomb(compute, failing) as calls:
+        assert compute.gradients(batch, never) == pytest.approx(loss, abs=1e-5)
+    assert len(calls) > failing
+    assert compute.token_budget == 96  # half of 2 x 96
+    assert_same(taken(compute), expected)
 
-    def bomb(gradient: Tensor) -> Tensor:
-        nonlocal calls
-        calls += 1
-        if calls == failing:
-            raise torch.OutOfMemoryError("CUDA out of memory (planted)")
+
+@contextmanager
+def bomb(compute: Compute, failing: int) -> Iterator[list[int]]:
+    """Memory runs out in the `failing`-th backward pass; yields a list of one entry a pass."""
+    calls: list[int] = []
+
+    def explode(gradient: Tensor) -> Tensor:
+        calls.append(1)
+        if len(calls) == failing:
+            raise PLANTED
         return gradient
 
-    first = next(p for name, p in compute.model.named_parameters() if p.requires_grad and "layers.0" in name)
-    hook = first.register_hook(bomb)
-    assert compute.gradients(batch, never) == pytest.approx(loss, abs=1e-5)
+    first = next(p for name, p in compute.model.named_parameters() if p.requires_grad and ".0." in name)
+    hook = first.register_hook(explode)  # type: ignore[no-untyped-call]
+    yield calls
     hook.remove()
-    assert calls > failing
-    assert compute.token_budget == 100
-    assert_same(taken(compute), expected)
+
+
+def with_dropout(compute: Compute) -> Compute:
+    for module in compute.model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.5
+    return compute
+
+
+@pytest.mark.parametrize("failing", [1, 3])
+def test_a_step_done_again_draws_the_same_random_numbers(setup: Any, failing: int) -> None:
+    """To the last bit what it would have been with the smaller micro-batches from the start, and all after it."""
+    compute, batch = setup("gpt2", "full")
+    with_dropout(compute)
+    found = []
+    for budget in (200, 96):
+        torch.manual_seed(11)
+        compute.token_budget = budget
+        with bomb(compute, failing if budget == 200 else -1):
+            losses = [compute.gradients(batch, never)]
+        gradients = taken(compute)
+        losses.append(compute.gradients(batch, never))
+        assert taken(compute)
+        found.append((losses, gradients, torch.get_rng_state()))
+        assert compute.token_budget == 96
+    (losses, gradients, state), (expected, expected_gradients, expected_state) = found
+    assert losses == expected
+    assert all(torch.equal(gradient, expected_gradients[name]) for name, gradient in gradients.items())
+    assert torch.equal(state, expected_state)
 
 
 def test_out_of_memory_in_evaluation_changes_no_number(setup: Any) -> None:
     compute, batch = setup("gpt2", "full")
-    compute.token_budget = 2048
     expected = compute.evaluate(batch, never)
     with memory_for(compute, 150):
         assert compute.evaluate(batch, never) == pytest.approx(expected, abs=1e-6)
 
 
-@pytest.mark.parametrize("what", ["gradients", "evaluate"])
-def test_an_example_that_fits_no_memory_is_one_sentence(setup: Any, what: str) -> None:
+def test_training_and_evaluation_have_budgets_of_their_own(setup: Any) -> None:
     compute, batch = setup("llama", "full")
-    longest = max(len(example.ids) for example in batch)
-    with memory_for(compute, longest - 1), pytest.raises(RunError) as caught:
+    with memory_for(compute, 400):
+        compute.evaluate(batch, never)
+    assert compute.eval_budget < LARGEST_BUDGET
+    assert compute.token_budget == LARGEST_BUDGET
+    evaluating = compute.eval_budget
+    with memory_for(compute, 150):
+        compute.gradients(batch, never)
+    assert compute.token_budget <= 150
+    assert compute.eval_budget == evaluating
+
+
+def test_another_error_is_no_matter_of_memory(setup: Any) -> None:
+    compute, batch = setup("llama", "full")
+    error = RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+    with memory_for(compute, 150, error), pytest.raises(RuntimeError, match="shapes"):
+        compute.gradients(batch, never)
+    assert compute.token_budget == LARGEST_BUDGET
+
+
+@pytest.mark.parametrize("what", ["gradients", "evaluate"])
+def test_an_example_that_fits_no_memory_is_named(setup: Any, what: str) -> None:
+    compute, batch = setup("llama", "full")
+    longest = max(batch, key=lambda example: len(example.ids))
+    with memory_for(compute, len(longest.ids) - 1), pytest.raises(DoesNotFit) as caught:
         getattr(compute, what)(batch, never)
-    assert str(caught.value).startswith(f"One example of {longest} tokens does not fit in the memory: lower max length")
+    assert str(caught.value) == f"One example of {len(longest.ids)} tokens does not fit in the memory."
+    assert len(caught.value.example.ids) == len(longest.ids)
     assert taken(compute) == {}
+
+
+def test_a_trial_tells_what_it_keeps_and_leaves_nothing(setup: Any) -> None:
+    compute, batch = setup("llama", "full")
+    weights = {name: p.clone() for name, p in compute.model.named_parameters()}
+    short, long = sorted(batch, key=lambda example: len(example.ids))[:: len(batch) - 1]
+    kept = [compute.trial(example) for example in (short, long)]
+    assert 10_000 < kept[0] < kept[1]
+    assert kept[1] / kept[0] == pytest.approx(len(long.ids) / len(short.ids), rel=0.2)
+    assert taken(compute) == {}
+    assert all(torch.equal(p, weights[name]) for name, p in compute.model.named_parameters())
+
+
+class Tight(nn.Module):
+    """Runs out of memory when it has just made something that is kept for its own way back."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(318, 8)
+        self.made: list[weakref.ref[Tensor]] = []
+
+    def forward(self, input_ids: Tensor, **_: Any) -> None:
+        output = self.embedding(input_ids).tanh()
+        self.made.append(weakref.ref(output))
+        raise torch.OutOfMemoryError("CUDA out of memory (planted)")
+
+
+@pytest.mark.parametrize("what", ["trial", "gradients", "evaluate"])
+def test_a_failed_try_holds_no_memory(setup: Any, what: str) -> None:
+    """Else the smaller one that follows would not fit either."""
+    _, batch = setup("llama", "full")
+    model = Tight()
+    compute = Compute(Loaded(model, torch.device("cpu"), torch.float32, 1, 1, 318), 318)
+    with suppress(DoesNotFit), memory_permitting():
+        if what == "trial":
+            compute.trial(batch[0])
+        else:
+            getattr(compute, what)(batch, never)
+    assert len(model.made) >= 1
+    assert [output for output in model.made if output() is not None] == []
 
 
 @pytest.mark.parametrize("what", ["gradients", "evaluate"])
 @pytest.mark.parametrize("after", [0, 1, 3])
 def test_a_stop_between_micro_batches_ends_it(setup: Any, what: str, after: int) -> None:
     compute, batch = setup("llama", "full")
-    compute.token_budget = ONE_EACH
+    compute.token_budget = compute.eval_budget = ONE_EACH
     asked: list[int] = []
 
     def stopped() -> bool:

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 import torch
@@ -28,6 +28,7 @@ from transformers import (
 )
 
 from tests.backends.local.conftest import DataMaker, ModelMaker
+from tests.backends.local.runs import SpecMaker, at, notes, only, whole
 from trainer import check
 from trainer.backends.local import loop, prepare, train
 from trainer.backends.local.batches import BatchOrder
@@ -56,8 +57,6 @@ from trainer.rundir import RunError
 from trainer.spec import RunSpec
 
 ROWS, STEPS = 24, 5  # 18 to train in batches of 4: 5 steps an epoch; 6 to evaluate
-SpecMaker = Callable[..., RunSpec]
-Kind = TypeVar("Kind")
 
 
 @pytest.fixture
@@ -71,18 +70,6 @@ def spec(make_model: ModelMaker, make_data: DataMaker) -> SpecMaker:
     return make
 
 
-def events_of(wanted: RunSpec, folder: Path) -> list[Event]:
-    return list(train(wanted, Control(folder)))
-
-
-def only(kind: type[Kind], events: list[Event]) -> list[Kind]:
-    return [event for event in events if isinstance(event, kind)]
-
-
-def notes(events: list[Event]) -> str:
-    return " ".join(note.message for note in only(Noted, events))
-
-
 def stop_after(wanted: RunSpec, folder: Path, when: Callable[[Event], bool], stop: Stop | None = None) -> list[Event]:
     """The events of a run that is asked to stop when the first event is seen for which `when` holds."""
     control = Control(folder)
@@ -92,10 +79,6 @@ def stop_after(wanted: RunSpec, folder: Path, when: Callable[[Event], bool], sto
         if control.stop is None and when(event):
             control.ask_stop(stop)
     return events
-
-
-def at_step(step: int) -> Callable[[Event], bool]:
-    return lambda event: isinstance(event, StepTaken) and event.step == step
 
 
 def entering(phase: str, time: int = 1) -> Callable[[Event], bool]:
@@ -108,7 +91,7 @@ def entering(phase: str, time: int = 1) -> Callable[[Event], bool]:
 
 
 def test_events_come_in_order_and_add_up(spec: SpecMaker, tmp_path: Path) -> None:
-    events = events_of(spec(), tmp_path)
+    events = whole(spec(), tmp_path)
     kinds = [type(event).__name__ for event in events if not isinstance(event, PhaseEntered)]
     one_epoch = ["StepTaken"] * STEPS + ["Evaluated", "CheckpointSaved"]
     assert kinds == [
@@ -131,7 +114,7 @@ def test_events_come_in_order_and_add_up(spec: SpecMaker, tmp_path: Path) -> Non
 
 
 def test_counts_are_those_of_the_data(spec: SpecMaker, tmp_path: Path) -> None:
-    events = events_of(spec(), tmp_path)
+    events = whole(spec(), tmp_path)
     (read,) = only(DataRead, events)
     assert (read.shape, read.train_examples, read.eval_examples) == ("messages", 18, 6)
     assert (read.skipped, read.truncated) == (0, 0)
@@ -147,19 +130,19 @@ def test_counts_are_those_of_the_data(spec: SpecMaker, tmp_path: Path) -> None:
 
 
 def test_evaluation_comes_first_and_at_every_epochs_end(spec: SpecMaker, tmp_path: Path) -> None:
-    found = only(Evaluated, events_of(spec(epochs=3), tmp_path))
+    found = only(Evaluated, whole(spec(epochs=3), tmp_path))
     assert [(event.step, event.epoch) for event in found] == [(0, 0.0), (5, 1.0), (10, 2.0), (15, 3.0)]
     assert len({event.num_tokens for event in found}) == 1
     assert found[0].eval_loss == pytest.approx(math.log(318), abs=0.3)  # random weights know nothing
 
 
 def test_evaluation_in_between_where_asked(spec: SpecMaker, tmp_path: Path) -> None:
-    found = only(Evaluated, events_of(spec(eval_every=2), tmp_path))
+    found = only(Evaluated, whole(spec(eval_every=2), tmp_path))
     assert [event.step for event in found] == [0, 2, 4, 5, 7, 9, 10]
 
 
 def test_a_validation_file_of_its_own(spec: SpecMaker, make_data: DataMaker, tmp_path: Path) -> None:
-    (read,) = only(DataRead, events_of(spec(eval_data=str(make_data(7, "held-out")), epochs=1), tmp_path))
+    (read,) = only(DataRead, whole(spec(eval_data=str(make_data(7, "held-out")), epochs=1), tmp_path))
     assert (read.train_examples, read.eval_examples) == (ROWS, 7)
 
 
@@ -169,7 +152,7 @@ def test_the_same_spec_gives_the_same_losses_to_the_last_bit(spec: SpecMaker, tm
     for number in range(2):
         torch.rand(1)  # whoever used the random numbers before, or the global seed, is no matter
         random.random()
-        events = events_of(wanted, tmp_path / str(number))
+        events = whole(wanted, tmp_path / str(number))
         curves.append(
             [event.loss for event in only(StepTaken, events)] + [e.eval_loss for e in only(Evaluated, events)]
         )
@@ -178,13 +161,13 @@ def test_the_same_spec_gives_the_same_losses_to_the_last_bit(spec: SpecMaker, tm
 
 @pytest.mark.parametrize("method", ["full", "lora"])
 def test_another_seed_gives_other_losses(spec: SpecMaker, tmp_path: Path, method: str) -> None:
-    first, second = (only(StepTaken, events_of(spec(seed=s, method=method), tmp_path / str(s))) for s in (1, 2))
+    first, second = (only(StepTaken, whole(spec(seed=s, method=method), tmp_path / str(s))) for s in (1, 2))
     assert [step.loss for step in first] != [step.loss for step in second]
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "adagrad", "rmsprop", "sgd"])
 def test_every_optimizer_trains(spec: SpecMaker, tmp_path: Path, optimizer: str) -> None:
-    taken = only(StepTaken, events_of(spec(optimizer=optimizer, schedule="cosine", epochs=3), tmp_path))
+    taken = only(StepTaken, whole(spec(optimizer=optimizer, schedule="cosine", epochs=3), tmp_path))
     assert taken[-1].loss < taken[0].loss
 
 
@@ -193,7 +176,7 @@ def test_every_architecture_trains_and_its_result_loads(
     spec: SpecMaker, make_model: ModelMaker, architecture: str, method: str, tmp_path: Path
 ) -> None:
     wanted = spec(model=str(make_model(architecture)), method=method, epochs=1, batch_size=9)
-    events = events_of(wanted, tmp_path)
+    events = whole(wanted, tmp_path)
     (saved,) = only(ModelSaved, events)
     assert isinstance(events[-1], Finished)
     assert (saved.step, saved.method) == (2, method)
@@ -232,14 +215,14 @@ def test_the_steps_are_those_of_a_plain_loop(spec: SpecMaker, tmp_path: Path) ->
         optimizer.param_groups[0]["lr"] = 0.01 * (2 * STEPS - step) / (2 * STEPS)
         optimizer.step()
         losses.append(float(loss.detach()))
-    assert [step.loss for step in only(StepTaken, events_of(wanted, tmp_path))] == pytest.approx(losses, abs=1e-4)
+    assert [step.loss for step in only(StepTaken, whole(wanted, tmp_path))] == pytest.approx(losses, abs=1e-4)
 
 
 # --- stopping and pausing ----------------------------------------------------------------------------------------
 
 
 def test_a_stop_takes_effect_before_the_next_step(spec: SpecMaker, tmp_path: Path) -> None:
-    events = stop_after(spec(), tmp_path, at_step(7), Stop("last"))
+    events = stop_after(spec(), tmp_path, at(7), Stop("last"))
     saved, *ended = events[-3:]
     assert isinstance(saved, CheckpointSaved)  # so that the run can go on from here
     assert saved.step == 7
@@ -274,14 +257,14 @@ def test_a_stop_from_another_thread_takes_effect_within_one_step(spec: SpecMaker
     assert only(ModelSaved, events)[0].step == len(taken)
 
 
-def test_a_stop_within_a_step_drops_that_step(spec: SpecMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stop_within_a_step_drops_that(spec: SpecMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Between two micro-batches: the half-made gradients reach no weight."""
     control = Control(tmp_path)
     summed = Compute._summed_loss
     calls: list[int] = []
 
     def counting(self: Compute, micro: Any) -> Tensor:
-        self.token_budget = 1
+        self.token_budget = self.eval_budget = 1
         calls.append(1)
         if len(calls) == 1 + 4 + 2:  # the evaluation whole, step 1 in four, half of step 2
             control.ask_stop(Stop("last"))
@@ -294,7 +277,7 @@ def test_a_stop_within_a_step_drops_that_step(spec: SpecMaker, tmp_path: Path, m
 
 
 def test_a_stop_keeps_the_best_by_default(spec: SpecMaker, tmp_path: Path) -> None:
-    events = stop_after(spec(), tmp_path, at_step(7))
+    events = stop_after(spec(), tmp_path, at(7))
     best = next(event for event in only(Evaluated, events) if event.step == STEPS)
     assert only(ModelSaved, events) == [ModelSaved(STEPS, "best", "model", best.eval_loss, "full")]
     assert events[-1] == Stopped(7)
@@ -302,7 +285,7 @@ def test_a_stop_keeps_the_best_by_default(spec: SpecMaker, tmp_path: Path) -> No
 
 def test_a_stop_keeps_the_best_that_was_shown(spec: SpecMaker, tmp_path: Path) -> None:
     """A newer best may have come between the look at the sheet and the key."""
-    events = stop_after(spec(epochs=3), tmp_path, at_step(2 * STEPS + 1), Stop("best", STEPS))
+    events = stop_after(spec(epochs=3), tmp_path, at(2 * STEPS + 1), Stop("best", STEPS))
     checkpoints = only(CheckpointSaved, events)
     assert [saved.step for saved in checkpoints] == [STEPS, 2 * STEPS, 2 * STEPS + 1]  # step 10 was better
     (saved,) = only(ModelSaved, events)
@@ -313,14 +296,14 @@ def test_a_stop_keeps_the_best_that_was_shown(spec: SpecMaker, tmp_path: Path) -
 
 
 def test_a_stop_for_the_last_keeps_it_over_the_specs_best(spec: SpecMaker, tmp_path: Path) -> None:
-    events = stop_after(spec(keep="best"), tmp_path, at_step(STEPS), Stop("last"))
+    events = stop_after(spec(keep="best"), tmp_path, at(STEPS), Stop("last"))
     (saved,) = only(ModelSaved, events)
     # The stop cut the evaluation after step 5 short, so nothing is known of its loss.
     assert saved == ModelSaved(STEPS, "last", "model", None, "full")
 
 
 def test_a_stop_before_the_first_evaluation_keeps_the_last_for_want_of_a_best(spec: SpecMaker, tmp_path: Path) -> None:
-    events = stop_after(spec(), tmp_path, at_step(3), Stop("best"))
+    events = stop_after(spec(), tmp_path, at(3), Stop("best"))
     assert only(ModelSaved, events) == [ModelSaved(3, "last", "model", None, "full")]
 
 
@@ -346,22 +329,22 @@ def test_a_stop_in_a_later_evaluation_counts_it_for_nothing(spec: SpecMaker, tmp
 
 
 def test_a_pause_holds_and_changes_no_number(spec: SpecMaker, tmp_path: Path) -> None:
-    through = [step.loss for step in only(StepTaken, events_of(spec(), tmp_path / "through"))]
+    through = [step.loss for step in only(StepTaken, whole(spec(), tmp_path / "through"))]
     control = Control(tmp_path / "paused")
     events: list[Event] = []
     for event in train(spec(), control):
         events.append(event)
-        if at_step(3)(event):
+        if at(3)(event):
             control.pause(True)
         if isinstance(event, Paused):
-            timer = threading.Timer(0.2, control.pause, [False])
+            timer = threading.Timer(1.0, control.pause, [False])
             timer.start()
     timer.join()
     place = events.index(Paused(3))
-    assert at_step(3)(events[place - 1])
+    assert at(3)(events[place - 1])
     assert events[place + 1] == Continued(3)
     assert [step.loss for step in only(StepTaken, events)] == through
-    assert max(step.seconds for step in only(StepTaken, events)) < 0.2  # the pause is in no step's time
+    assert max(step.seconds for step in only(StepTaken, events)) < 1.0  # the pause is in no step's time
 
 
 def test_a_pause_can_be_stopped(spec: SpecMaker, tmp_path: Path) -> None:
@@ -369,7 +352,7 @@ def test_a_pause_can_be_stopped(spec: SpecMaker, tmp_path: Path) -> None:
     events: list[Event] = []
     for event in train(spec(), control):
         events.append(event)
-        if at_step(3)(event):
+        if at(3)(event):
             control.pause(True)
         if isinstance(event, Paused):
             threading.Timer(0.1, control.ask_stop, [Stop("last")]).start()
@@ -385,7 +368,7 @@ def test_the_natural_end_keeps_the_best(spec: SpecMaker, tmp_path: Path) -> None
     held_out = tmp_path / "held-out.jsonl"
     held_out.write_text('{"prompt": "Sing!", "completion": "QWERTY QWERTZ 0123"}\n', encoding="utf-8")
     wanted = spec(epochs=12, learning_rate=0.01, schedule="constant", eval_data=str(held_out))
-    events = events_of(wanted, tmp_path)
+    events = whole(wanted, tmp_path)
     evaluations = only(Evaluated, events)
     best = min(evaluations[1:], key=lambda event: event.eval_loss)
     assert best.step < evaluations[-1].step
@@ -395,13 +378,13 @@ def test_the_natural_end_keeps_the_best(spec: SpecMaker, tmp_path: Path) -> None
 
 
 def test_the_natural_end_keeps_the_last_where_asked(spec: SpecMaker, tmp_path: Path) -> None:
-    events = events_of(spec(keep="last"), tmp_path)
+    events = whole(spec(keep="last"), tmp_path)
     final = only(Evaluated, events)[-1]
     assert only(ModelSaved, events) == [ModelSaved(2 * STEPS, "last", "model", final.eval_loss, "full")]
 
 
 def test_a_training_that_only_harms_says_so(spec: SpecMaker, tmp_path: Path) -> None:
-    events = events_of(spec(learning_rate=1.0, epochs=1), tmp_path)
+    events = whole(spec(learning_rate=1.0, epochs=1), tmp_path)
     first, *others = only(Evaluated, events)
     assert min(event.eval_loss for event in others) > first.eval_loss
     assert "No evaluation was better than the untrained model's" in notes(events)
@@ -410,7 +393,7 @@ def test_a_training_that_only_harms_says_so(spec: SpecMaker, tmp_path: Path) -> 
 
 
 def test_a_training_that_helps_does_not_say_so(spec: SpecMaker, tmp_path: Path) -> None:
-    assert notes(events_of(spec(), tmp_path)) == ""
+    assert notes(whole(spec(), tmp_path)) == ""
 
 
 # --- bad endings -------------------------------------------------------------------------------------------------
@@ -433,7 +416,7 @@ def test_a_loss_that_is_no_number_ends_the_run_with_the_best_before(
     spec: SpecMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ruin_from(8, monkeypatch)
-    events = events_of(spec(), tmp_path)
+    events = whole(spec(), tmp_path)
     assert events[-1] == Failed(
         7, "The loss became nan at step 8; the best model so far (step 5) is kept. Try a third of the learning rate."
     )
@@ -448,7 +431,7 @@ def test_a_loss_that_is_no_number_from_the_start_keeps_nothing(
     spec: SpecMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ruin_from(1, monkeypatch)
-    events = events_of(spec(), tmp_path)
+    events = whole(spec(), tmp_path)
     assert events[-1] == Failed(0, "The loss became nan at step 1; no model is kept. Try a third of the learning rate.")
     assert not (tmp_path / "model").exists()
 
@@ -463,7 +446,7 @@ def test_a_gradient_that_is_no_number_reaches_no_weight(
         return torch.tensor(1.0 if len(calls) < 7 else math.inf)
 
     monkeypatch.setattr(loop, "get_total_norm", norm)
-    events = events_of(spec(), tmp_path)
+    events = whole(spec(), tmp_path)
     assert isinstance(events[-1], Failed)
     assert events[-1].message.startswith("The gradient norm became inf at step 7; the best model so far (step 5)")
 
@@ -477,7 +460,7 @@ def test_a_real_explosion_ends_in_a_sentence(spec: SpecMaker, tmp_path: Path, ma
     model.save_pretrained(tmp_path / "wild")
     AutoTokenizer.from_pretrained(make_model("gpt2")).save_pretrained(tmp_path / "wild")
     wanted = spec(model=str(tmp_path / "wild"), optimizer="sgd", learning_rate=1.0, max_grad_norm=0, epochs=50)
-    events = events_of(wanted, tmp_path / "run")
+    events = whole(wanted, tmp_path / "run")
     assert isinstance(events[-1], Failed)
     assert "Try a third of the learning rate." in events[-1].message
 
@@ -485,7 +468,7 @@ def test_a_real_explosion_ends_in_a_sentence(spec: SpecMaker, tmp_path: Path, ma
 def sentence(wanted: RunSpec, folder: Path) -> str:
     """What a person reads; nothing half-made is left."""
     with pytest.raises(RunError) as caught:
-        events_of(wanted, folder)
+        whole(wanted, folder)
     said = str(caught.value)
     assert said.endswith(".")
     assert "\n" not in said
@@ -501,7 +484,7 @@ def test_max_length_too_short_for_any_answer(spec: SpecMaker, tmp_path: Path) ->
 
 
 def test_cutting_is_never_silent(spec: SpecMaker, tmp_path: Path) -> None:
-    events = events_of(spec(max_length=60), tmp_path)
+    events = whole(spec(max_length=60), tmp_path)
     (read,) = only(DataRead, events)
     assert read.truncated > 0
     assert "training examples are cut at 60 tokens" in notes(events)
@@ -517,7 +500,7 @@ def test_examples_without_an_answer_left_are_counted(spec: SpecMaker, tmp_path: 
     held_out = tmp_path / "held-out.json"
     held_out.write_text(json.dumps(rows[:2]), encoding="utf-8")
     wanted = spec(data=str(tmp_path / "long.json"), eval_data=str(held_out), max_length=64)
-    events = events_of(wanted, tmp_path / "run")
+    events = whole(wanted, tmp_path / "run")
     (read,) = only(DataRead, events)
     assert (read.train_examples, read.eval_examples, read.skipped, read.truncated) == (6, 2, 2, 0)
     assert "2 of 8 training rows have no answer left within 64 tokens: left out." in notes(events)
@@ -538,7 +521,7 @@ def test_a_row_that_the_template_refuses_is_left_out_and_said(
     calls: list[int] = []
     monkeypatch.setattr(prepare, "encode", choosy)
     wanted = spec(data=str(make_data(160)), epochs=1, batch_size=64)
-    events = events_of(wanted, tmp_path)
+    events = whole(wanted, tmp_path)
     assert "1 of 120 training rows are left out. line 1: The chat template refuses" in notes(events)
     (read,) = only(DataRead, events)
     assert (read.train_examples, read.eval_examples, read.skipped) == (119, 40, 1)
@@ -576,7 +559,7 @@ def test_max_length_is_within_the_models_positions(spec: SpecMaker, tmp_path: Pa
     rows = [{"prompt": "say", "completion": "ls -la " * 300}] * 4
     (tmp_path / "long.json").write_text(json.dumps(rows), encoding="utf-8")
     wanted = spec(model=str(make_model("gpt2")), data=str(tmp_path / "long.json"), max_length=4096, epochs=1)
-    events = events_of(wanted, tmp_path / "run")
+    events = whole(wanted, tmp_path / "run")
     assert "3 of 3 training examples are cut at 256 tokens." in notes(events)
     assert only(StepTaken, events)[0].num_tokens == 3 * 256
 
@@ -671,7 +654,7 @@ def test_generation_settings_that_contradict_each_other_do_not_stop_the_save(
     (broken / "generation_config.json").write_text(
         json.dumps({"temperature": 0.6, "do_sample": False}), encoding="utf-8"
     )
-    events = events_of(spec(model=str(broken), epochs=1), tmp_path / "run")
+    events = whole(spec(model=str(broken), epochs=1), tmp_path / "run")
     assert isinstance(events[-1], Finished)
     assert len(only(ModelSaved, events)) == 1
 
@@ -687,11 +670,12 @@ def test_a_full_disk_ends_no_run_and_says_so_at_the_end(
     monkeypatch.setattr("os.fsync", full)
     monkeypatch.setattr(loop, "LAST_TRY_SECONDS", 0.0)
     events: list[Event] = []
-    with pytest.raises(RunError, match=r"run/model can't be written: No space left on device\.$"):
+    said = r"run/model can't be written: No space left on device\..* There is no checkpoint: make room, then resume"
+    with pytest.raises(RunError, match=said):
         deque(map(events.append, train(spec(), Control(tmp_path / "run"))), maxlen=0)
     assert only(StepTaken, events)[-1].step == 2 * STEPS
     assert [failed.step for failed in only(CheckpointFailed, events)] == [STEPS, 2 * STEPS, 2 * STEPS]
-    assert "training goes on" in only(CheckpointFailed, events)[0].message
+    assert only(CheckpointFailed, events)[0].message.endswith("Training goes on.")
     assert notes(events).count("Trying again.") == 2
 
 
@@ -704,7 +688,7 @@ def test_space_that_comes_back_is_used(spec: SpecMaker, tmp_path: Path, monkeypa
             raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full_at_first)
-    events = events_of(spec(epochs=4), tmp_path)
+    events = whole(spec(epochs=4), tmp_path)
     assert len(only(CheckpointFailed, events)) == 2
     assert len(only(CheckpointSaved, events)) == 2
     assert isinstance(events[-1], Finished)

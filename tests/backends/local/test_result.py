@@ -110,7 +110,7 @@ def wait_for(run: RunDir, seconds: float = 240.0) -> None:
 @pytest.fixture(scope="module")
 def recomputed(runs: dict[str, RunDir], held_out: Path) -> dict[str, dict[str, Any]]:
     """What a fresh process finds in the four folders; started where nothing of ours can be imported by accident."""
-    folders = [f"{kind}={run.model_dir}" for kind, run in runs.items()]
+    folders = [f"{kind}={run.path / 'model'}" for kind, run in runs.items()]
     done = subprocess.run(
         [sys.executable, "-P", "-c", RECOMPUTE, str(held_out), *folders],
         capture_output=True,

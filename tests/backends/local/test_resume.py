@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -12,13 +11,13 @@ from typing import Any
 import pytest
 
 from tests.backends.local.conftest import DataMaker, ModelMaker
+from tests.backends.local.runs import SpecMaker, at, digest, numbers, until, whole
 from trainer import checkpoints
 from trainer.backends.local import train
 from trainer.backends.local.compute import Compute
 from trainer.control import Control
 from trainer.events import (
     CheckpointSaved,
-    Entry,
     Evaluated,
     Event,
     Failed,
@@ -30,10 +29,8 @@ from trainer.events import (
     StepTaken,
 )
 from trainer.spec import RunSpec
-from trainer.state import RunState, apply_all
 
 STEPS = 5  # an epoch
-SpecMaker = Callable[..., RunSpec]
 
 
 @pytest.fixture
@@ -45,42 +42,6 @@ def spec(make_model: ModelMaker, make_data: DataMaker) -> SpecMaker:
         return RunSpec(**{"learning_rate": 0.01, "batch_size": 4, "save_every": 2, "keep": "last", **given, **fields})
 
     return make
-
-
-def until(wanted: RunSpec, folder: Path, last: Callable[[Event], bool], control: Control | None = None) -> list[Event]:
-    """The events up to the first for which `last` holds, then nothing more: as a host that is killed there."""
-    events: list[Event] = []
-    for event in train(wanted, control or Control(folder)):
-        events.append(event)
-        if last(event):
-            break
-    return events
-
-
-def whole(wanted: RunSpec, folder: Path, control: Control | None = None) -> list[Event]:
-    return until(wanted, folder, lambda _: False, control)
-
-
-def at(step: int) -> Callable[[Event], bool]:
-    return lambda event: isinstance(event, StepTaken) and event.step == step
-
-
-def numbers(events: list[Event]) -> list[tuple[Any, ...]]:
-    """What the log comes to once it is folded: every loss, rate, norm and eval loss."""
-    state = apply_all(RunState(), (Entry(i, 0.0, 0.0, event) for i, event in enumerate(events)))
-    steps, evals = state.steps, state.evals
-    taken = zip(steps.step, steps.loss, steps.learning_rate, steps.grad_norm, steps.num_tokens, strict=True)
-    return [*taken, *zip(evals.step, evals.eval_loss, strict=True)]
-
-
-def digest(folder: Path) -> dict[str, str]:
-    """The bytes of the weights, the optimizer and the random states."""
-    names = ("*.safetensors", "training/*.safetensors")
-    return {
-        str(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest()
-        for pattern in names
-        for file in sorted(folder.glob(pattern))
-    }
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 from collections.abc import Iterator
+from errno import EDQUOT, EFBIG, EIO, ENOSPC, EROFS
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -134,29 +138,33 @@ def fail_with(error: Exception) -> object:
     return fail
 
 
-FULL_DISK = OSError(28, "No space left on device")
+NO_MORE = [OSError(number, os.strerror(number)) for number in (ENOSPC, EDQUOT, EFBIG, EIO, EROFS)]
+FULL = SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
 
 
+@pytest.mark.parametrize("error", [*NO_MORE, FULL], ids=lambda error: str(error)[-30:])
 @pytest.mark.parametrize("where", ["tokenizer", "sync", "rename"])
 def test_a_failed_save_leaves_what_was_there_and_no_half(
-    store: Store, model: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+    store: Store, model: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str, error: Exception
 ) -> None:
     mark(model, 1)
     save_best(store, 1, 2.0)
     store.keep_last(1, 2.0)
     mark(model, 2)
     if where == "tokenizer":
-        monkeypatch.setattr(store._tokenizer, "save_pretrained", fail_with(FULL_DISK))
+        monkeypatch.setattr(store._tokenizer, "save_pretrained", fail_with(error))
     elif where == "sync":
-        monkeypatch.setattr(os, "fsync", fail_with(FULL_DISK))
+        monkeypatch.setattr(os, "fsync", fail_with(error))
     else:
-        monkeypatch.setattr(Path, "rename", fail_with(FULL_DISK))
+        monkeypatch.setattr(Path, "rename", fail_with(error))
     failed = store.save(Saved(2, 1.0, best=True, epoch_end=False))
     assert isinstance(failed, CheckpointFailed)
-    assert "step-000002 can't be written: No space left on device." in failed.message
+    why = re.escape(str(error.strerror if isinstance(error, OSError) else error))
+    room = r" It needs about \d\.\d MB and [\d.]+ [MG]B are free\."
+    assert re.search(rf"/step-000002 can't be written: {why}\.{room} Training goes on\.$", failed.message)
     assert failed.needed > 10_000
     assert failed.free > 0
-    with pytest.raises(RunError, match=r"model can't be written: No space left on device\."):
+    with pytest.raises(RunError, match=rf"model can't be written: {why}\.{room}$"):
         store.keep_last(2, 1.0)
     monkeypatch.undo()
     assert checkpoints(tmp_path) == ["step-000001"]
@@ -165,6 +173,37 @@ def test_a_failed_save_leaves_what_was_there_and_no_half(
     saved = store.keep_best(2)
     assert saved is not None
     assert saved.step == 1
+
+
+def test_what_the_first_one_needs_is_told_before_any_was_written(
+    model: nn.Module, make_model: ModelMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(make_model("llama"))
+    store = Store(tmp_path, RunSpec(), model, tokenizer, no_training, (26_000_000, 8_700_000))
+    monkeypatch.setattr(os, "fsync", fail_with(NO_MORE[0]))
+    failed = store.save(Saved(1, 1.0, best=True, epoch_end=False))
+    assert isinstance(failed, CheckpointFailed)
+    assert failed.needed == 26_000_000
+    assert "It needs about 26.0 MB and " in failed.message
+    with pytest.raises(RunError, match=r"It needs about 8\.7 MB and "):
+        store.keep_last(1, 1.0)
+
+
+@pytest.mark.parametrize("gone", ["removed", "renamed"])
+def test_a_run_that_is_gone_is_not_made_anew(store: Store, tmp_path: Path, gone: str) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    store._run = run
+    save_best(store, 1, 2.0)
+    run.rename(tmp_path / "away")
+    if gone == "removed":
+        shutil.rmtree(tmp_path / "away")
+    failed = store.save(Saved(2, 1.0, best=True, epoch_end=False))
+    assert isinstance(failed, CheckpointFailed)
+    assert failed.message.endswith("step-000002 can't be written: No such file or directory. Training goes on.")
+    with pytest.raises(RunError, match=r"model can't be written: No such file or directory\.$"):
+        store.keep_last(2, 1.0)
+    assert not run.exists()
 
 
 def test_an_error_of_another_kind_leaves_no_half_either(

@@ -45,16 +45,33 @@ class BatchOrder:
         return self._order[begin : begin + self._batch_size]
 
 
-def micro_batches(examples: Sequence[Encoded], token_budget: int) -> Iterator[MicroBatch]:
+def groups(examples: Sequence[Encoded], token_budget: int) -> Iterator[list[Encoded]]:
     """The examples by length, in groups whose padded size stays within `token_budget` (one example always goes)."""
     group: list[Encoded] = []
     for example in sorted(examples, key=lambda e: len(e.ids)):
         if group and (len(group) + 1) * len(example.ids) > token_budget:
-            yield collate(group)
+            yield group
             group = []
         group.append(example)
     if group:
-        yield collate(group)
+        yield group
+
+
+def padded(group: Sequence[Encoded]) -> int:
+    """Tokens of a group as one micro-batch, padding included."""
+    return len(group) * max(len(example.ids) for example in group)
+
+
+def micro_batches(examples: Sequence[Encoded], token_budget: int) -> Iterator[MicroBatch]:
+    """The examples as micro-batches, see `groups`."""
+    return map(collate, groups(examples, token_budget))
+
+
+def smaller_parts(examples: Sequence[Encoded], before: int, now: int) -> str:
+    """What a smaller budget makes of the examples, in words."""
+    were, are = list(groups(examples, before)), list(groups(examples, now))
+    largest = max(padded(group) for group in were)
+    return f"micro-batches now hold {now:,} tokens (was {largest:,}), and there are {len(are)} (was {len(were)})"
 
 
 def collate(examples: Sequence[Encoded]) -> MicroBatch:

@@ -7,14 +7,17 @@ cross-entropy is divided by the supervised tokens of the whole batch before it i
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
 from torch.nn.functional import cross_entropy
 
-from trainer.backends.local.batches import MicroBatch, micro_batches
+from trainer.backends.local.batches import MicroBatch, collate, groups, micro_batches, padded
 from trainer.backends.local.chat import Encoded
+from trainer.backends.local.memory import RandomState, memory_permitting, release
 from trainer.backends.local.model import Loaded
 from trainer.rundir import RunError
 
@@ -22,31 +25,72 @@ LOGITS = 2**28  # elements; 1 GiB in float32
 SMALLEST_BUDGET, LARGEST_BUDGET = 512, 8192  # tokens
 
 
+class DoesNotFit(RunError):
+    """Memory ran out on one example alone: smaller micro-batches can't help."""
+
+    def __init__(self, example: Encoded) -> None:
+        super().__init__(f"One example of {len(example.ids):,} tokens does not fit in the memory.")
+        self.example = example
+
+
 class Compute:
-    """Runs examples through a model in micro-batches that fit; halves them when memory runs out."""
+    """Runs examples through a model in micro-batches that fit; halves them where memory runs out.
+
+    The budgets are tokens a micro-batch may hold, padding included: one for training, one for evaluation, which
+    keeps nothing for a backward pass.
+    """
 
     def __init__(self, loaded: Loaded, vocabulary: int) -> None:
         self.model = loaded.model
-        self._device = loaded.device
+        self.device = loaded.device
         self._autocast = loaded.compute_dtype is not torch.float32
         self.token_budget = max(SMALLEST_BUDGET, min(LARGEST_BUDGET, LOGITS // max(1, vocabulary)))
+        self.eval_budget = self.token_budget
 
     def gradients(self, batch: Sequence[Encoded], stopped: Callable[[], bool]) -> float | None:
-        """Add the batch's gradients to the parameters; returns its loss, or None when `stopped` cut it short."""
+        """Add the batch's gradients to the parameters; returns its loss, or None when `stopped` cut it short.
+
+        Where memory runs out all of it is done again, smaller, with the same random numbers. Raises DoesNotFit.
+        """
         self.model.train()
+        random = RandomState(self.device)
         while True:
-            with suppress(torch.OutOfMemoryError):
+            with memory_permitting():
                 return self._propagate(batch, stopped)
-            self._shrink(batch)
+            self.model.zero_grad(set_to_none=True)  # what a half-done backward left
+            self.token_budget = self._smaller(batch, self.token_budget)
+            random.put_back()
 
     @torch.inference_mode()
     def evaluate(self, examples: Sequence[Encoded], stopped: Callable[[], bool]) -> float | None:
-        """Mean loss over all supervised tokens of all examples; None when `stopped` cut it short."""
+        """Mean loss over all supervised tokens of all examples; None when `stopped` cut it short.
+
+        Raises DoesNotFit.
+        """
         self.model.eval()
         while True:
-            with suppress(torch.OutOfMemoryError):
+            with memory_permitting():
                 return self._add_up(examples, stopped)
-            self._shrink(examples)
+            self.eval_budget = self._smaller(examples, self.eval_budget)
+
+    def trial(self, example: Encoded) -> int:
+        """One example forward and back, every token supervised, for nothing; the bytes it kept in between."""
+        self.model.train()
+        weights = {parameter.untyped_storage().data_ptr() for parameter in self.model.parameters()}
+        kept: dict[int, int] = {}
+
+        def keep(tensor: Tensor) -> Tensor:
+            storage = tensor.untyped_storage()
+            if storage.data_ptr() not in weights:
+                kept[storage.data_ptr()] = storage.nbytes()
+            return tensor.detach()  # with its history it would be held by what it holds, for ever after an error
+
+        micro = collate([replace(example, supervised=torch.ones_like(example.supervised))])
+        with saved_tensors_hooks(keep, lambda tensor: tensor):
+            loss = self._summed_loss(micro)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.model.zero_grad(set_to_none=True)
+        return sum(kept.values())
 
     def _propagate(self, batch: Sequence[Encoded], stopped: Callable[[], bool]) -> float | None:
         targets = sum(example.targets for example in batch)
@@ -61,7 +105,7 @@ class Compute:
 
     def _add_up(self, examples: Sequence[Encoded], stopped: Callable[[], bool]) -> float | None:
         total = torch.zeros((), dtype=torch.float64)
-        for micro in micro_batches(examples, self.token_budget):
+        for micro in micro_batches(examples, self.eval_budget):
             if stopped():
                 return None
             total += self._summed_loss(micro).to("cpu", torch.float64)
@@ -69,30 +113,23 @@ class Compute:
 
     def _summed_loss(self, micro: MicroBatch) -> Tensor:
         """Summed cross-entropy in float32 of the micro-batch's supervised tokens; a scalar on the device."""
-        ids, attention = micro.ids.to(self._device), micro.attention.to(self._device)
+        ids, attention = micro.ids.to(self.device), micro.attention.to(self.device)
         with self._precision():
             logits = self.model(input_ids=ids, attention_mask=attention, use_cache=False).logits
-        chosen = micro.supervised[:, 1:].to(self._device)
+        chosen = micro.supervised[:, 1:].to(self.device)
         return cross_entropy(logits[:, :-1][chosen].float(), ids[:, 1:][chosen], reduction="sum")
 
     def _precision(self) -> AbstractContextManager[object]:
-        return torch.autocast(self._device.type, torch.bfloat16) if self._autocast else nullcontext()
+        return torch.autocast(self.device.type, torch.bfloat16) if self._autocast else nullcontext()
 
-    def _shrink(self, examples: Sequence[Encoded]) -> None:
-        """Half the micro-batch for another try; a step's half-made gradients are thrown away.
-
-        To be called when the failed try is left: its frames hold the memory of all its activations.
-        """
-        self.model.zero_grad(set_to_none=True)
-        longest = max(len(example.ids) for example in examples)
-        if self.token_budget <= longest:
-            raise RunError(
-                f"One example of {longest} tokens does not fit in the memory: lower max length, use LoRA, or a "
-                "smaller model."
-            )
-        self.token_budget = max(longest, self.token_budget // 2)
-        if self._device.type == "cuda":
-            torch.cuda.empty_cache()
+    def _smaller(self, examples: Sequence[Encoded], budget: int) -> int:
+        """Half of the largest micro-batch that was tried, but room for the longest example. Raises DoesNotFit."""
+        release(self.device)
+        largest = max(padded(group) for group in groups(examples, budget))
+        longest = max(examples, key=lambda example: len(example.ids))
+        if largest <= len(longest.ids):
+            raise DoesNotFit(longest)
+        return max(len(longest.ids), largest // 2)
 
 
 def trained(model: nn.Module) -> list[nn.Parameter]:

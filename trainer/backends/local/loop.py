@@ -9,14 +9,17 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Generator, Iterator
+from contextlib import suppress
 
 import torch
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from transformers.utils import logging as transformers_logging
 
-from trainer.backends.local.batches import BatchOrder
+from trainer.backends.local import fits
+from trainer.backends.local.batches import BatchOrder, smaller_parts
 from trainer.backends.local.blackbox import write_black_box
-from trainer.backends.local.compute import trained
+from trainer.backends.local.compute import DoesNotFit, trained
+from trainer.backends.local.memory import memory_permitting, ran_out, release
 from trainer.backends.local.prepare import Examples, Setup, prepare
 from trainer.backends.local.training import Saved
 from trainer.control import Control
@@ -42,22 +45,55 @@ LAST_TRIES, LAST_TRY_SECONDS = 3, 2.0  # for the result, when the disk takes no 
 
 def train(spec: RunSpec, control: Control) -> Iterator[Event]:
     """A whole run, or the rest of one. Raises RunError with one sentence for what a person can mend."""
-    torch.manual_seed(spec.seed)
     transformers_logging.disable_progress_bar()
-    setup = yield from prepare(spec, control)
-    if isinstance(setup, Stopped):
-        yield setup
-        return
+    went_back = -1  # from which step, where memory ran out
+    while True:
+        torch.manual_seed(spec.seed)
+        setup = yield from prepare(spec, control, frugal=went_back >= 0)
+        if isinstance(setup, Stopped):
+            yield setup
+            return
+        with memory_permitting():
+            yield from _train(spec, control, setup)
+            return
+        # Not within a micro-batch: weights may be half-way between two steps, so they are not to be used.
+        step, device = setup.progress.step, setup.compute.device
+        if step <= went_back:
+            yield from _save_the_best(setup)
+            raise RunError(f"Out of memory at step {step + 1} again: free some memory and resume, or use LoRA.")
+        yield Noted(f"Out of memory at step {step + 1}, outside the micro-batches: going back to the last checkpoint.")
+        went_back, control.resuming = step, True
+        del setup
+        release(device)
+
+
+def _train(spec: RunSpec, control: Control, setup: Setup) -> Iterator[Event]:
+    """From the next step to the end."""
     try:
         step = yield from _fit(spec, control, setup)
-    except Exception:  # whatever ends it: the best model so far is not lost
-        if saved := setup.store.keep_best(None):
-            yield saved
+    except DoesNotFit as error:
+        yield from _save_the_best(setup)
+        yield PhaseEntered("looking for what would fit")
+        fitting = fits.instead_of_example(spec, setup.compute, setup.optimizer, error.example)
+        raise RunError(f"{error} {fitting}") from None
+    except Exception as error:
+        if not ran_out(error):  # whatever ends it: the best model so far is not lost
+            yield from _save_the_best(setup)
         raise
     if step is None:
         return  # it failed, and said so
     yield from _keep(spec, control, setup, step)
     yield Finished(step) if step == setup.plan.total_steps else Stopped(step)
+
+
+def _save_the_best(setup: Setup) -> Generator[Event, None, ModelSaved | None]:
+    """Of a run that ends by an error, which is not to be lost to another one in here."""
+    saved = None
+    with suppress(RunError):
+        saved = setup.store.keep_best(None)
+    if saved:
+        yield saved
+    return saved
 
 
 def _fit(spec: RunSpec, control: Control, setup: Setup) -> Generator[Event, None, int | None]:
@@ -84,7 +120,13 @@ def _fit(spec: RunSpec, control: Control, setup: Setup) -> Generator[Event, None
         else:
             began = time.perf_counter()
             batch = [setup.train_set[index] for index in order.batch(*divmod(step - 1, plan.steps_per_epoch))]
+            budget = compute.token_budget
             loss = compute.gradients(batch, lambda: control.stop is not None)
+            fitted = compute.token_budget == budget
+            if not fitted:
+                setup.step_cost.begin()
+                parts = smaller_parts(batch, budget, compute.token_budget)
+                yield Noted(f"Out of memory at step {step}: {parts}; the batch is still {len(batch)} examples.")
             if loss is None:  # asked to stop: the unfinished step is dropped
                 break
             norm = get_total_norm([p.grad for p in parameters if p.grad is not None])
@@ -101,6 +143,8 @@ def _fit(spec: RunSpec, control: Control, setup: Setup) -> Generator[Event, None
             tokens = sum(len(example.ids) for example in batch)
             seconds = time.perf_counter() - began
             yield StepTaken(step, step / plan.steps_per_epoch, loss, learning_rate, grad_norm, tokens, seconds)
+            if fitted and (cost := setup.step_cost.took(seconds / tokens)):
+                yield Noted(cost)
         yield from _milestone(spec, setup, control, step)
     return progress.step
 
@@ -124,14 +168,23 @@ def _as_saved(setup: Setup, step: int, best: bool) -> Saved:
 def _evaluate(setup: Setup, control: Control, step: int) -> Generator[Event, None, bool]:
     """The whole validation set; whether it is a new best. A stop cuts it short and it counts for nothing."""
     yield PhaseEntered("evaluating")
-    progress = setup.progress
+    progress, compute = setup.progress, setup.compute
+    budget = compute.eval_budget
     began = time.perf_counter()
-    eval_loss = setup.compute.evaluate(setup.eval_set, lambda: control.stop is not None)
+    eval_loss = compute.evaluate(setup.eval_set, lambda: control.stop is not None)
+    seconds = time.perf_counter() - began
+    fitted = compute.eval_budget == budget
+    if not fitted:
+        setup.eval_cost.begin()
+        parts = smaller_parts(setup.eval_set, budget, compute.eval_budget)
+        yield Noted(f"Out of memory in the evaluation: {parts}; it still takes all {len(setup.eval_set)} examples.")
     if eval_loss is None:
         return False
     tokens = sum(example.targets for example in setup.eval_set)
-    found = Evaluated(step, step / setup.plan.steps_per_epoch, eval_loss, tokens, time.perf_counter() - began)
+    found = Evaluated(step, step / setup.plan.steps_per_epoch, eval_loss, tokens, seconds)
     yield found
+    if fitted and (cost := setup.eval_cost.took(seconds)):
+        yield Noted(cost)
     progress.last = found
     if step == 0:
         progress.untrained_loss = eval_loss
@@ -159,7 +212,9 @@ def _keep(spec: RunSpec, control: Control, setup: Setup, step: int) -> Iterator[
             break
         except RunError as error:
             if not left:
-                raise
+                newest = store.newest()
+                whole = f"The checkpoint of step {newest} is whole" if newest else "There is no checkpoint"
+                raise RunError(f"{error} {whole}: make room, then resume the run.") from None
             yield Noted(f"{error} Trying again.")
             time.sleep(LAST_TRY_SECONDS)
     if progress.best and progress.best.eval_loss >= progress.untrained_loss:
@@ -182,11 +237,11 @@ def _not_finite(
 ) -> Iterator[Event]:
     """A loss or gradient that is no number would ruin the weights: end before the step, keep the best so far."""
     what, value = ("loss", loss) if not math.isfinite(loss) else ("grad_norm", grad_norm)
-    box = write_black_box(setup, control.folder, step, batch, loss, grad_norm)
-    yield NotFinite(step, what, value, box.name)
-    saved = setup.store.keep_best(None)
-    if saved:
-        yield saved
+    box = ""
+    with suppress(OSError):
+        box = write_black_box(setup, control.folder, step, batch, loss, grad_norm).name
+    yield NotFinite(step, what, value, box)
+    saved = yield from _save_the_best(setup)
     kept = f"the best model so far (step {saved.step}) is kept" if saved else "no model is kept"
     words = {"loss": "loss", "grad_norm": "gradient norm"}[what]
     yield Failed(step - 1, f"The {words} became {value} at step {step}; {kept}. Try a third of the learning rate.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
@@ -13,7 +14,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenize
 from transformers.pytorch_utils import Conv1D
 
 from trainer.backends.local.chat import PLAIN_TEMPLATE
+from trainer.backends.local.memory import free_bytes, in_words, memory_permitting, release
+from trainer.backends.local.optim import STATES
 from trainer.backends.local.trust import Pickled, check_versions, code_trusted, nothing_unpickled, trust_note
+from trainer.files import sized
 from trainer.models import ModelInfo
 from trainer.rundir import RunError
 from trainer.secrets import redact
@@ -66,17 +70,12 @@ def load_model(info: ModelInfo, spec: RunSpec, checkpoint: Path | None = None) -
     dtype = torch.bfloat16 if half and spec.method == "lora" else torch.float32
     source = checkpoint if checkpoint and spec.method == "full" else info.source
     try:
-        with nothing_unpickled():
-            model, found = AutoModelForCausalLM.from_pretrained(
-                source,
-                dtype=dtype,
-                use_safetensors=True,
-                output_loading_info=True,
-                trust_remote_code=code_trusted(),
-            )
-        model.to(device)
+        loaded = _from_pretrained(source, dtype, device)
     except Exception as error:
         raise _cannot(info, "weights", error) from None
+    if loaded is None:
+        raise RunError(_too_large(info, spec, device, dtype))
+    model, found = loaded
     if missing := sorted(found["missing_keys"]):
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         raise RunError(
@@ -91,7 +90,17 @@ def load_model(info: ModelInfo, spec: RunSpec, checkpoint: Path | None = None) -
     return Loaded(model, device, torch.bfloat16 if half else torch.float32, parameters, trainable, vocabulary)
 
 
-def _with_adapters(model: nn.Module, spec: RunSpec, info: ModelInfo, checkpoint: Path | None) -> nn.Module:
+def _from_pretrained(source: str | Path, dtype: torch.dtype, device: torch.device) -> tuple[Any, dict[str, Any]] | None:
+    """The model on its device, and what of it was found; None where memory ran out."""
+    with memory_permitting(), nothing_unpickled():
+        model, found = AutoModelForCausalLM.from_pretrained(
+            source, dtype=dtype, use_safetensors=True, output_loading_info=True, trust_remote_code=code_trusted()
+        )
+        return model.to(device), found
+    return None
+
+
+def with_new_adapters(model: nn.Module, spec: RunSpec) -> nn.Module:
     """LoRA (Hu et al. 2021, arXiv:2106.09685) on all linear layers but the output head."""
     config = LoraConfig(
         r=spec.lora_rank,
@@ -101,16 +110,39 @@ def _with_adapters(model: nn.Module, spec: RunSpec, info: ModelInfo, checkpoint:
         fan_in_fan_out=any(isinstance(module, Conv1D) for module in model.modules()),  # GPT-2 stores them transposed
         task_type="CAUSAL_LM",
     )
+    adapted: nn.Module = get_peft_model(model, config)
+    return adapted
+
+
+def _with_adapters(model: nn.Module, spec: RunSpec, info: ModelInfo, checkpoint: Path | None) -> nn.Module:
+    """With those of the checkpoint, or new ones."""
     try:
         with nothing_unpickled():
             adapted: nn.Module = (
                 PeftModel.from_pretrained(model, checkpoint, is_trainable=True)
                 if checkpoint
-                else get_peft_model(model, config)
+                else with_new_adapters(model, spec)
             )
     except (ValueError, NotImplementedError, Pickled) as error:
         raise _cannot(info, "LoRA adapters", error) from None
     return adapted
+
+
+def _too_large(info: ModelInfo, spec: RunSpec, device: torch.device, dtype: torch.dtype) -> str:
+    """What the weights need, what is free, and models that would fit."""
+    release(device)
+    where = "the card's memory" if device.type == "cuda" else "the memory"
+    free = free_bytes(device)
+    if info.parameters is None or free is None:
+        return f"{info.name} does not fit in {where}: choose a smaller model, or free some memory."
+    lora = torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else torch.float32
+    most = 0.8 * free  # the rest is for what is computed
+    full, adapters = most / (4 * (2 + STATES[spec.optimizer])), most / lora.itemsize
+    return (
+        f"{info.name} does not fit in {where}: its weights take about {sized(info.parameters * dtype.itemsize)} and "
+        f"{sized(free)} are free. What would fit: a model of up to about {in_words(full)} parameters, or "
+        f"{in_words(adapters)} with LoRA."
+    )
 
 
 def _cannot(info: ModelInfo, part: str, error: Exception) -> RunError:

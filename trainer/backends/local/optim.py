@@ -9,9 +9,11 @@ from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 from transformers import get_scheduler
 
+from trainer.backends.local.memory import memory_permitting
 from trainer.spec import RunSpec
 
 MOMENTUM = 0.9
+STATES = {"adamw": 2, "adam": 2, "adagrad": 1, "rmsprop": 1, "sgd": 1}  # as large as what learns
 
 
 def make_optimizer(model: nn.Module, spec: RunSpec) -> torch.optim.Optimizer:
@@ -33,6 +35,44 @@ def make_optimizer(model: nn.Module, spec: RunSpec) -> torch.optim.Optimizer:
             return torch.optim.RMSprop(groups, lr=spec.learning_rate)
         case "sgd":
             return torch.optim.SGD(groups, lr=spec.learning_rate, momentum=MOMENTUM)
+
+
+def allocate(optimizer: torch.optim.Optimizer) -> None:
+    """Make a new optimizer's states now, not within its first step, where running out of memory would spoil weights.
+
+    It takes a step that moves nothing: no gradient, no learning rate. What its steps need beside the states is shown
+    to fit as well; where it does not, the weights are taken one by one from now on, which is slower and needs least.
+    """
+    with memory_permitting():
+        return _idle_step(optimizer)
+    one_by_one(optimizer)
+    return _idle_step(optimizer)
+
+
+def one_by_one(optimizer: torch.optim.Optimizer) -> None:
+    """From now on take the weights one by one, not all at once as torch does on a GPU: that needs a copy of them."""
+    for group in optimizer.param_groups:
+        group["foreach"] = False
+
+
+def _idle_step(optimizer: torch.optim.Optimizer) -> None:
+    """All five optimizers begin with states of zeros, so zeros they are afterwards."""
+    groups = optimizer.param_groups
+    rates = [group["lr"] for group in groups]
+    try:
+        for group in groups:
+            group["lr"] = 0.0
+            for parameter in group["params"]:
+                parameter.grad = torch.zeros_like(parameter)
+        optimizer.step()
+    finally:
+        for group, rate in zip(groups, rates, strict=True):
+            group["lr"] = rate
+        optimizer.zero_grad(set_to_none=True)
+    for state in optimizer.state.values():
+        for value in state.values():
+            if isinstance(value, torch.Tensor):
+                value.zero_()
 
 
 def make_schedule(optimizer: torch.optim.Optimizer, spec: RunSpec, total_steps: int) -> LRScheduler:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -17,17 +17,19 @@ from torch.optim.lr_scheduler import LRScheduler
 from transformers import PreTrainedTokenizerBase
 
 from trainer import check, models
-from trainer.backends.local import training
+from trainer.backends.local import fits, training
 from trainer.backends.local.chat import Encoded, encode
 from trainer.backends.local.compute import Compute
+from trainer.backends.local.memory import Slowdown, memory_permitting, release
 from trainer.backends.local.model import Loaded, load_model, load_tokenizer
-from trainer.backends.local.optim import make_optimizer, make_schedule
+from trainer.backends.local.optim import STATES, allocate, make_optimizer, make_schedule, one_by_one
 from trainer.backends.local.store import Store
 from trainer.backends.local.training import Progress, Saved
 from trainer.checkpoints import clear_leftovers, folder_of, newest_valid
 from trainer.control import Control
 from trainer.data import MAX_BAD_SHARE, DataError, Example
 from trainer.events import DataRead, Event, ModelLoaded, Noted, PhaseEntered, Planned, Resumed, Stopped
+from trainer.files import sized
 from trainer.plan import Plan, make_plan
 from trainer.rundir import RunError
 from trainer.spec import RunSpec
@@ -48,10 +50,19 @@ class Setup:
     schedule: LRScheduler
     store: Store
     progress: Progress
+    step_cost: Slowdown = field(default_factory=lambda: Slowdown("steps", enough=5))
+    eval_cost: Slowdown = field(default_factory=lambda: Slowdown("evaluations", enough=1))
 
 
-def prepare(spec: RunSpec, control: Control) -> Generator[Event, None, Setup | Stopped]:
-    """Everything before the next step; Stopped when a stop was asked meanwhile."""
+def prepare(spec: RunSpec, control: Control, frugal: bool = False) -> Generator[Event, None, Setup | Stopped]:
+    """Everything before the next step; Stopped when a stop was asked meanwhile. `frugal`: with the optimizer's steps
+    in as little memory as they can be made. Raises RunError."""
+    with memory_permitting():
+        return (yield from _prepare(spec, control, frugal))
+    raise RunError("Memory ran out before the first step: take fewer rows, or a smaller model.")
+
+
+def _prepare(spec: RunSpec, control: Control, frugal: bool) -> Generator[Event, None, Setup | Stopped]:
     step = yield from _last_checkpoint(control)
     checkpoint = folder_of(control.folder, step) if step else None
     try:
@@ -87,7 +98,7 @@ def prepare(spec: RunSpec, control: Control) -> Generator[Event, None, Setup | S
     )
     plan = make_plan(spec, len(train_set), len(eval_set))
     yield Planned(plan.epochs, plan.steps_per_epoch, plan.total_steps, plan.eval_every)
-    setup = _set_up(spec, control, plan, loaded, tokenizer, train_set, eval_set, checkpoint)
+    setup = _set_up(spec, control, plan, loaded, tokenizer, train_set, eval_set, checkpoint, frugal)
     yield from _enough_disk(spec, loaded, control.folder)
     return setup
 
@@ -114,46 +125,64 @@ def _set_up(
     train_set: Examples,
     eval_set: Examples,
     checkpoint: Path | None,
+    frugal: bool,
 ) -> Setup:
     """Optimizer, schedule and store, as new or as the checkpoint left them."""
     compute = Compute(loaded, len(tokenizer))
     optimizer = make_optimizer(loaded.model, spec)
+    if not checkpoint:
+        _allocate(spec, compute, optimizer, train_set)
     schedule = make_schedule(optimizer, spec, plan.total_steps)
     progress = training.read_progress(checkpoint) if checkpoint else Progress()
 
     def write_training(folder: Path, saved: Saved) -> None:
-        now = replace(progress, token_budget=compute.token_budget)
+        now = replace(progress, token_budget=compute.token_budget, eval_budget=compute.eval_budget)
         training.write(folder, now, saved, optimizer, schedule)
 
-    store = Store(control.folder, spec, loaded.model, tokenizer, write_training)
+    sizes = _checkpoint_bytes(spec, loaded)
+    store = Store(control.folder, spec, loaded.model, tokenizer, write_training, sizes)
     if checkpoint:
         training.restore(checkpoint, optimizer, schedule)
-        compute.token_budget = progress.token_budget
+        compute.token_budget, compute.eval_budget = progress.token_budget, progress.eval_budget
         store.take_over(progress.step)
+    if frugal:
+        one_by_one(optimizer)
     if control.rate_factor != 1.0:
         training.scale_rate(optimizer, schedule, spec.learning_rate * control.rate_factor)
     return Setup(train_set, eval_set, plan, compute, optimizer, schedule, store, progress)
 
 
+def _allocate(spec: RunSpec, compute: Compute, optimizer: Optimizer, train_set: Examples) -> None:
+    """The optimizer's states, before a step needs them. Raises RunError where they do not fit."""
+    with memory_permitting():
+        return allocate(optimizer)
+    release(compute.device)
+    longest = max(train_set, key=lambda example: len(example.ids))
+    raise RunError(
+        f"The states of {spec.optimizer} do not fit in the memory. "
+        + fits.instead_of_states(spec, compute, optimizer, longest)
+    )
+
+
+def _checkpoint_bytes(spec: RunSpec, loaded: Loaded) -> tuple[int, int]:
+    """About how large a checkpoint is, and the model in it."""
+    weights = 4 * (loaded.parameters if spec.method == "full" else loaded.trainable)
+    return weights + 4 * STATES[spec.optimizer] * loaded.trainable, weights
+
+
 def _enough_disk(spec: RunSpec, loaded: Loaded, folder: Path) -> Iterator[Event]:
     """What the checkpoints will take, said; refused when not even one and the result fit."""
-    states = 2 if spec.optimizer in ("adamw", "adam") else 1
-    weights = 4 * (loaded.parameters if spec.method == "full" else loaded.trainable)
-    one = weights + 4 * states * loaded.trainable
+    one, weights = _checkpoint_bytes(spec, loaded)
     most = spec.keep_checkpoints + 3 + (spec.epochs if spec.keep_epochs == "yes" else 0)  # 2 best, 1 being written
     folder.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(folder).free
     if free < one + weights:
         raise RunError(
-            f"A checkpoint and the result need about {_size(one + weights)} and {_size(free)} are free in {folder}: "
+            f"A checkpoint and the result need about {sized(one + weights)} and {sized(free)} are free in {folder}: "
             "free some space, use --runs-dir on another disk, or LoRA."
         )
     if free < most * one:
-        yield Noted(f"The checkpoints may take {_size(most * one)} ({_size(one)} each) and {_size(free)} are free.")
-
-
-def _size(size: float) -> str:
-    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
+        yield Noted(f"The checkpoints may take {sized(most * one)} ({sized(one)} each) and {sized(free)} are free.")
 
 
 def _tokenize(

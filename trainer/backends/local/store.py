@@ -21,9 +21,11 @@ from transformers import PreTrainedTokenizerBase
 
 from trainer import checkpoints
 from trainer.backends.local import training
+from trainer.backends.local.memory import ran_out
 from trainer.backends.local.training import Saved
 from trainer.checkpoints import MANIFEST, TRAINING, folder_of
 from trainer.events import CheckpointFailed, CheckpointSaved, ModelSaved
+from trainer.files import reason, sized
 from trainer.rundir import RunError, walk_size
 from trainer.spec import RunSpec
 
@@ -44,7 +46,9 @@ class Store:
         model: nn.Module,
         tokenizer: PreTrainedTokenizerBase,
         write_training: WriteTraining,
+        sizes: tuple[int, int] = (0, 0),
     ) -> None:
+        """`sizes`: about how many bytes a checkpoint has, and the model in it, until one was written."""
         self._run = run
         self._model = model
         self._tokenizer = tokenizer
@@ -53,7 +57,7 @@ class Store:
         self._newest = spec.keep_checkpoints
         self._epochs = spec.keep_epochs == "yes"
         self._kept: list[Saved] = []  # on disk, oldest first
-        self._size = 0  # bytes of the last one written
+        self._size, self._weights = sizes
 
     def take_over(self, step: int) -> None:
         """Go on from the checkpoint of `step`: those up to it are kept on, later ones are gone already."""
@@ -63,24 +67,26 @@ class Store:
                 if old <= step:
                     self._kept.append(training.read_saved(folder_of(self._run, old)))
 
-    def save(self, saved: Saved, estimate: int = 0) -> CheckpointSaved | CheckpointFailed:
+    def save(self, saved: Saved) -> CheckpointSaved | CheckpointFailed:
         """Write the model as it is now; an old checkpoint goes only after that."""
         began = time.monotonic()
         folder = folder_of(self._run, saved.step)
         try:
-            with self._new(folder) as temporary:
+            with self._new(folder, self._size) as temporary:
                 self._write_model(temporary)
                 self._write_training(temporary, saved)
                 checkpoints.seal(temporary)
         except RunError as error:
-            needed, free = self._size or estimate, shutil.disk_usage(self._run).free
-            said = f"{error} It needs about {needed / 1e6:.0f} MB and {free / 1e6:.0f} MB are free; training goes on."
-            return CheckpointFailed(saved.step, said, needed, free)
+            return CheckpointFailed(saved.step, f"{error} Training goes on.", self._size, self._free() or 0)
         self._kept = [*(old for old in self._kept if old.step != saved.step), saved]
         self._size = walk_size(folder)
         self._prune()
         where = str(folder.relative_to(self._run))
         return CheckpointSaved(saved.step, where, self._size, time.monotonic() - began)
+
+    def newest(self) -> int | None:
+        """The step of the newest checkpoint on disk."""
+        return max((saved.step for saved in self._kept), default=None)
 
     def has(self, step: int) -> bool:
         return any(saved.step == step for saved in self._kept)
@@ -99,7 +105,7 @@ class Store:
         if self.has(step):
             self._link(step)
         else:
-            with self._new(self._run / "model") as temporary:
+            with self._new(self._run / "model", self._weights) as temporary:
                 self._write_model(temporary)
         return ModelSaved(step, "last", "model", eval_loss, self._method)
 
@@ -109,7 +115,7 @@ class Store:
 
     def _link(self, step: int) -> None:
         without = shutil.ignore_patterns(TRAINING, MANIFEST)
-        with self._new(self._run / "model") as temporary:
+        with self._new(self._run / "model", self._weights) as temporary:
             shutil.copytree(folder_of(self._run, step), temporary, copy_function=_link, ignore=without)
 
     def _prune(self) -> None:
@@ -127,15 +133,28 @@ class Store:
         self._model.save_pretrained(folder, **adapters)  # type: ignore[operator]
         self._tokenizer.save_pretrained(folder)
 
+    def _free(self) -> int | None:
+        """Bytes; None where the run is gone."""
+        with contextlib.suppress(OSError):
+            return shutil.disk_usage(self._run).free
+        return None
+
     @contextmanager
-    def _new(self, folder: Path) -> Iterator[Path]:
-        """See `trainer.checkpoints.put`. Raises RunError."""
+    def _new(self, folder: Path, size: int) -> Iterator[Path]:
+        """See `trainer.checkpoints.put`. A run that was removed or renamed is not made anew. Raises RunError."""
         try:
+            self._run.stat()
             with checkpoints.put(folder) as temporary:
                 yield temporary
-        except (OSError, SafetensorError) as error:
-            reason = (error.strerror if isinstance(error, OSError) else None) or " ".join(str(error).split())
-            raise RunError(f"{folder} can't be written: {reason[:300]}.") from None
+        except Exception as error:
+            if not (isinstance(error, OSError | SafetensorError) or ran_out(error)):
+                raise
+            if ran_out(error):
+                raise RunError(f"{folder} can't be written: out of memory.") from None
+            said = f"{folder} can't be written: {' '.join(reason(error).split())[:300]}."
+            if (free := self._free()) is not None:
+                said += f" It needs about {sized(size)} and {sized(free)} are free."
+            raise RunError(said) from None
 
 
 def _link(source: str, target: str) -> None:

@@ -29,10 +29,11 @@ TENSORS, STATE = "optimizer.safetensors", "state.json"
 
 @dataclass
 class Progress:
-    """How far a run is: steps taken, evaluations that count, and how the batch is cut (it changes rounding)."""
+    """How far a run is: steps taken, evaluations that count, and how batches are cut (it changes rounding)."""
 
     step: int = 0
     token_budget: int = 0
+    eval_budget: int = 0
     untrained_loss: float = math.inf
     best: Evaluated | None = None
     last: Evaluated | None = None
@@ -74,7 +75,7 @@ def read_saved(folder: Path) -> Saved:
 def read_progress(folder: Path) -> Progress:
     raw = _state(folder)["progress"]
     evaluated = {name: Evaluated(**raw[name]) if raw[name] else None for name in ("best", "last")}
-    return Progress(raw["step"], raw["token_budget"], raw["untrained_loss"], **evaluated)
+    return Progress(raw["step"], raw["token_budget"], raw["eval_budget"], raw["untrained_loss"], **evaluated)
 
 
 def restore(folder: Path, optimizer: Optimizer, schedule: LRScheduler) -> None:
