@@ -5,15 +5,14 @@ Axes are made to change seldom: a live chart whose axes stand still redraws only
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import ceil, floor, log10
+from math import ceil, floor, log2, log10
 from typing import Protocol
 
 from trainer.insight.series import bounds, decimate
 
 HUGE = 1e100  # values beyond count as gaps: their differences would overflow
 FENCE_COLUMNS = 200  # as many columns as a wide chart has
-FIRST_RUNGS = (20.0, 50.0, 100.0, 160.0, 200.0)  # a young run would redraw too often on:
-LADDER = (1.0, 1.25, 1.6, 2.0, 2.5, 3.2, 4.0, 5.0, 6.4, 8.0)  # steps of 25 to 28 %
+SHORTEST = 40.0  # steps that the x axis spans at the least
 NICE = (1.0, 2.0, 2.5, 5.0)
 DECADE = (1.0, 2.0, 5.0)
 
@@ -41,11 +40,20 @@ class Series(Protocol):
     def faint(self) -> bool: ...
 
 
-def grow_axes(previous: Axes | None, curves: Sequence[Series], *, log_y: bool = False) -> Axes:
+def reach(at: float, whole: float = SHORTEST) -> float:
+    """Where an x axis ends that holds `at`: at `whole`, or that halved or doubled as often as it takes.
+
+    So the last axis of a run ends where the run does, and the curve fills half of every axis but the first.
+    """
+    whole = max(1.0, whole)
+    return float(whole * 2.0 ** ceil(log2(max(at, min(SHORTEST, whole)) / whole)))
+
+
+def grow_axes(previous: Axes | None, curves: Sequence[Series], *, log_y: bool = False, x_end: float = 0.0) -> Axes:
     """Axes that hold the curves and change seldom, so that most ticks redraw few rows.
 
-    Both directions only widen. x ends on a ladder of steps of about 25 %, y on round values.
-    All of the plain curves is inside; of faint ones outliers may be cut (`fence`).
+    Both directions only widen. x ends at `x_end` where that holds the curves, else where `reach` says, y on round
+    values. All of the plain curves is inside; of faint ones outliers may be cut (`fence`).
     """
     if previous is not None and log_y and previous.y_low <= 0:
         previous = None
@@ -53,7 +61,7 @@ def grow_axes(previous: Axes | None, curves: Sequence[Series], *, log_y: bool = 
     x_low = min((low for low, _ in spans), default=0.0)
     x_high = max((high for _, high in spans), default=0.0)
     x_low = min(0.0, x_low) if x_low <= max(1.0, x_high / 2) else float(floor(x_low))
-    x_high = x_low + _on_ladder(x_high - x_low)
+    x_high = x_end if x_end >= x_high and x_end > x_low else x_low + reach(x_high - x_low)
     y_spans = [span for curve in curves if (span := _y_span(curve, log_y)) is not None]
     if previous is not None:
         x_low, x_high = min(x_low, previous.x_low), max(x_high, previous.x_high)
@@ -90,13 +98,16 @@ def x_ticks(axes: Axes, columns: int) -> tuple[Tick, ...]:
 
 
 def y_ticks(axes: Axes, rows: int, log_y: bool) -> tuple[Tick, ...]:
-    """Round values, one about every 5 rows, as (value, label of at most 4 significant digits)."""
+    """Round values, one about every 5 rows and two at least, as (value, label of at most 4 significant digits)."""
     wanted = max(2, min(8, rows // 5))
     if log_y:
         at = _log_ticks(axes.y_low, axes.y_high, wanted)
         return tuple((value, f"{value:.4g}") for value in at)
-    step = _nice_step((axes.y_high - axes.y_low) / wanted)
-    at = _multiples(axes.y_low, axes.y_high, step)
+    for parts in (wanted, 2 * wanted):
+        step = _nice_step((axes.y_high - axes.y_low) / parts)
+        at = _multiples(axes.y_low, axes.y_high, step)
+        if len(at) >= 2:
+            break
     decimals = max(0, -floor(log10(step) + 1e-9))
     if abs(float(f"{step:.{decimals}f}") - step) > step * 1e-3:
         decimals += 1  # a step of 2.5, 0.25, ...
@@ -120,25 +131,23 @@ def _y_span(curve: Series, log_y: bool) -> tuple[float, float] | None:
     return fence(usable) if curve.faint else (min(usable), max(usable))
 
 
-def _on_ladder(span: float) -> float:
-    """The smallest rung at or above the span."""
-    if span <= FIRST_RUNGS[-1]:
-        return next(rung for rung in FIRST_RUNGS if rung >= span)
-    decade = 10.0 ** floor(log10(span))
-    return next((rung * decade for rung in LADDER if rung * decade >= span), 10 * decade)
-
-
 def _widen(low: float, high: float, previous: Axes | None) -> tuple[float, float]:
-    """Round bounds at or outside low..high, a quarter further out on a side that has to move."""
+    """Round bounds at or outside low..high, a third further out on a side that has to move.
+
+    The first ones span a third of the highest value at least: what begins there is about to fall.
+    """
     least = max(abs(low), abs(high), 1e-90) * 1e-6
     if high - low < least:
         low, high = low - max(least, abs(low) * 0.05), high + max(least, abs(high) * 0.05)
-    step = _nice_step((high - low) / 8)
-    if previous is not None:
-        room = max((high - low) / 4, abs(high) / 20)  # a twentieth: a young run's span is narrow
-        below = 0.0 if low >= 0.0 else low - room
-        low = max(low - room, below) if low < previous.y_low else previous.y_low
-        high = high + room if high > previous.y_high else previous.y_high
+    if previous is None:
+        below = max(0.0, abs(high) / 3 - (high - low))
+        above = below / 4
+    else:
+        room = max((high - low) / 3, abs(high) / 20)
+        below = room if low < previous.y_low else 0.0
+        above = room if high > previous.y_high else 0.0
+    low, high = (max(0.0, low - below) if low >= 0.0 else low - below), high + above
+    step = _nice_step((high - low) / 16)
     return floor(low / step + 1e-9) * step, ceil(high / step - 1e-9) * step
 
 

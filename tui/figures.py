@@ -52,7 +52,7 @@ def status_figures(view: View, elapsed: float, wide: bool) -> tuple[tuple[Figure
         ("learning rate" if wide else "lr", format.rate(_last(state.steps.learning_rate))),
         ("tokens/s" if wide else "tok/s", format.count(speed)),
         ("eval loss" if wide else "eval", format.loss(_last(state.evals.eval_loss))),
-        ("at step" if wide else "at", f"{best.step:,}" if best else format.UNKNOWN),
+        ("at step" if wide else "step", f"{best.step:,}" if best else format.UNKNOWN),
         ("time left" if wide else "left", format.duration(left)),
     )
     return upper, lower

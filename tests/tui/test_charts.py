@@ -12,7 +12,7 @@ from rich.cells import cell_len
 from textual.strip import Strip
 
 from trainer.insight.series import bounds, ema
-from tui.chart_axes import fence, x_ticks, y_ticks
+from tui.chart_axes import SHORTEST, fence, reach, x_ticks, y_ticks
 from tui.charts import Axes, Curve, Mark, draw, grow_axes
 from tui.plotext_adapter import Limits, plot
 
@@ -187,7 +187,29 @@ def test_axes_hold_the_plain_curves_and_only_widen(seed: int, log_y: bool) -> No
             assert (grown.x_high, grown.y_high) >= (axes.x_high, axes.y_high)
             changes += grown != axes
         axes = grown
-    assert changes <= 24, "axes are to stand still on most steps"
+    assert changes <= 12, "axes are to stand still on most steps"
+
+
+@pytest.mark.parametrize("whole", [1, 6, 40, 41, 340, 4000, 100_000])
+def test_the_last_axis_ends_where_the_run_does_and_the_others_are_its_halves(whole: int) -> None:
+    ends = sorted({reach(step, whole) for step in range(whole + 1)})
+    assert ends[-1] == whole
+    assert ends[0] >= min(whole, SHORTEST)
+    assert [end * 2 for end in ends[:-1]] == ends[1:]
+    assert all(step <= reach(step, whole) for step in range(0, 2 * whole, 7))
+    assert reach(whole + 1, whole) == 2 * whole, "more steps than planned"
+
+
+def test_an_axis_can_be_longer_than_its_curves_and_never_shorter() -> None:
+    assert grow_axes(None, [plain(falling(30))], x_end=250).x_high == 250
+    assert grow_axes(None, [plain(falling(300))], x_end=250).x_high == reach(300)
+    assert grow_axes(Axes(0, 500, 0, 8), [plain(falling(30))], x_end=250).x_high == 500
+
+
+def test_the_first_axes_leave_room_to_fall_and_those_of_a_whole_run_leave_none() -> None:
+    young, whole = grow_axes(None, [plain([6.5])]), grow_axes(None, [plain([6.5, 4.0, 1.5])])
+    assert young.y_low < 4.5
+    assert (whole.y_low, whole.y_high) == (1.5, 6.5)
 
 
 def test_axes_stand_still_when_nothing_new_comes() -> None:
@@ -224,6 +246,7 @@ def test_tick_labels_are_short_round_and_distinct() -> None:
                 sum(c.isdigit() for c in label.split("e")[0].lstrip("0.")) <= 4 or high >= 1e4 for label in labels
             )
     assert [label for _, label in y_ticks(Axes(0, 1, 0, 5), 27, False)] == list("012345")
+    assert [label for _, label in y_ticks(Axes(0, 1, 4.2, 7.4), 17, False)] == list("567")
     assert [label for _, label in y_ticks(Axes(0, 1, 0.01, 10), 30, True)] == [
         "0.01",
         "0.1",

@@ -42,6 +42,7 @@ def draws_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """However slow the machine is: no rest between draws and no thread, unless a test asks."""
     monkeypatch.setattr(loss_chart, "LOOP_BUDGET", 60.0)
     monkeypatch.setattr(loss_chart, "REST", 0.0)
+    monkeypatch.setattr(loss_chart, "BREATH", 0.0)
 
 
 def on_screen(app: App[None]) -> list[str]:
@@ -109,21 +110,15 @@ async def test_nothing_new_refreshes_nothing(refreshed: list[tuple[Region, ...]]
         assert refreshed == []
 
 
-async def test_axes_stand_still_until_the_run_outgrows_them() -> None:
+async def test_the_x_axis_stands_still_until_the_run_outgrows_it() -> None:
     app = ChartApp()
     async with app.run_test(size=(80, 24)) as pilot:
         chart = app.query_one(LossChart)
-        chart.show(curves_of(330))
-        await pilot.pause()
-        axes = chart.axes
-        assert axes is not None
-        assert axes.x_high == 400
-        chart.show(curves_of(400))
-        await pilot.pause(0.3)
-        assert chart.axes == axes
-        chart.show(curves_of(401))
-        await pilot.pause(0.3)
-        assert chart.axes.x_high == 500
+        for count, end in ((330, 640), (640, 640), (641, 1280)):
+            chart.show(curves_of(count))
+            await pilot.pause(0.3)
+            assert chart.axes is not None
+            assert chart.axes.x_high == end
 
 
 async def test_a_run_of_known_length_can_fix_the_axis() -> None:
@@ -133,6 +128,39 @@ async def test_a_run_of_known_length_can_fix_the_axis() -> None:
         chart.reset(Axes(0, 1000, 0, 8))
         chart.show(curves_of(100))
         assert chart.axes == Axes(0, 1000, 0, 8)
+
+
+async def test_a_young_run_refreshes_few_cells(refreshed: list[tuple[Region, ...]]) -> None:
+    """Two steps a show, four shows a second, as `benchmarks/screen_bytes.py` measures it in bytes."""
+    app = ChartApp()
+    async with app.run_test(size=(80, 20)):
+        chart = app.query_one(LossChart)
+        chart.show([], placeholder="waiting", x_end=250)
+        refreshed.clear()
+        for count in range(2, 122, 2):
+            chart.show(curves_of(count), x_end=250)
+        assert () not in refreshed
+        assert sum(region.area for call in refreshed for region in call) < 60 * 80
+
+
+async def test_the_first_point_is_seen_at_once_and_those_after_it_twice_a_second(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 100.0
+    monkeypatch.setattr(loss_chart, "BREATH", 0.5)
+    monkeypatch.setattr(loss_chart, "perf_counter", lambda: now)
+    app = ChartApp()
+    async with app.run_test(size=(80, 24)):
+        chart = app.query_one(LossChart)
+        chart.show([], placeholder="waiting")
+        chart.show(curves_of(1))
+        first = shown(chart)
+        assert "waiting" not in "".join(first)
+        chart.show(curves_of(20))
+        assert shown(chart) == first
+        now += 0.5
+        chart.show(curves_of(21))
+        assert shown(chart) != first
 
 
 async def test_an_empty_start_does_not_widen_the_axes() -> None:
@@ -172,10 +200,10 @@ async def test_slow_draws_go_to_a_thread_and_the_newest_wins(
         chart.show(curves_of(401))
         for _ in range(100):
             await pilot.pause(0.02)
-            if chart.axes is not None and chart.axes.x_high == 500:
+            if chart.axes is not None and chart.axes.x_high == 640:
                 break
         assert chart.axes is not None
-        assert chart.axes.x_high == 500
+        assert chart.axes.x_high == 640
         await asyncio.sleep(0)
 
 

@@ -26,6 +26,7 @@ from tui.charts import Axes, Curve, Mark, draw, grow_axes
 LOOP_BUDGET = 0.03  # seconds: a draw that took longer is followed by draws in a thread
 TILES = 8
 WORTH_A_JUMP = 10  # cells
+BREATH = 0.5  # seconds between two draws at the least: the newest column is sent again by each
 REST = 4.0  # times the last draw's cost between two draws: at most a fifth of one core
 
 
@@ -36,6 +37,7 @@ class _Picture:
     curves: tuple[Curve, ...] = ()
     marks: tuple[Mark, ...] = ()
     placeholder: str = ""
+    x_end: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ class _Job:
 
     def run(self) -> _Drawn:
         started = perf_counter()
-        axes = grow_axes(self.axes, self.picture.curves, log_y=self.log_y)
+        axes = grow_axes(self.axes, self.picture.curves, log_y=self.log_y, x_end=self.picture.x_end)
         strips = draw(
             self.picture.curves,
             self.picture.marks,
@@ -149,13 +151,16 @@ class LossChart(Widget, can_focus=False):
     def compose(self) -> ComposeResult:
         yield from self._tiles
 
-    def show(self, curves: Sequence[Curve], marks: Sequence[Mark] = (), placeholder: str = "") -> None:
+    def show(
+        self, curves: Sequence[Curve], marks: Sequence[Mark] = (), placeholder: str = "", *, x_end: float = 0.0
+    ) -> None:
         """Show these instead of the former ones; call it as often as there is news.
 
         Several calls while a picture is being drawn, or sooner after it than its cost allows,
-        become one: the newest wins. The axes only widen; see `reset`.
+        become one: the newest wins. The axes only widen; see `reset`. x ends at `x_end` while no
+        curve goes beyond it.
         """
-        self._picture = _Picture(tuple(curves), tuple(marks), placeholder)
+        self._picture = _Picture(tuple(curves), tuple(marks), placeholder, x_end)
         self._draw_soon()
 
     def reset(self, axes: Axes | None = None) -> None:
@@ -198,11 +203,11 @@ class LossChart(Widget, can_focus=False):
         self._take(job, job.run())
 
     def _draw_soon(self) -> None:
-        """Draw now, or after the rest that the last draw's cost asks for."""
+        """Draw now, or once the last draw is `BREATH` and the rest that its cost asks for ago."""
         if not self.size or not self.is_attached:
             return
-        left = self._drawn_at + REST * self._cost - perf_counter()
-        if left <= 0 or not self._strips:
+        left = self._drawn_at + max(BREATH, REST * self._cost) - perf_counter()
+        if left <= 0 or self._axes is None:  # what is waited for is seen at once
             self._draw_now()
         elif self._waiting is None:
             self._waiting = self.set_timer(left, self._draw_now)

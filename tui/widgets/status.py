@@ -114,20 +114,23 @@ def _layout(
     """The figures, the width of each column's labels, and of each column.
 
     Where every figure fits into a fifth, columns are equal, else each has its own need and an equal share of what
-    is left. A step has the room of the last one from the start, so that nothing moves as it counts. Where even that
-    is too much, whole columns are left out: half a number is a wrong one.
+    is left. A step has the room of the last one from the start, and a loss, where it can be spared, that of a smaller
+    one, so that nothing moves as they change. Where even that is too much, whole columns are left out: half a number
+    is a wrong one.
     """
     grid = figures.status_figures(view, elapsed, width >= WIDE)
     last = cell_len(figures.step_of(view.state, last=True))
-    least = (6, last, 5, 5, 5)
     labels = [max(cell_len(row[at][0]) for row in grid) + 1 for at in range(len(grid[0]))]
-    needed = [
-        room + max(least[at], *(cell_len(row[at][1]) for row in grid)) for at, room in enumerate(labels)
-    ]  # fmt: skip
+    for least in ((6, last, 7, 7, 6), (6, last, 5, 5, 5)):
+        needed = [
+            room + max(least[at], *(cell_len(row[at][1]) for row in grid)) for at, room in enumerate(labels)
+        ]  # fmt: skip
+        if sum(needed) + len(needed) <= width:
+            break
     room = width - 2
     kept = list(range(len(needed)))
     for at in LEAVE_OUT:
-        if 1 + sum(needed[other] for other in kept) + len(kept) - 1 > width:
+        if sum(needed[other] for other in kept) + len(kept) > width:
             kept.remove(at)
     shown = tuple(tuple(row[at] for at in kept) for row in grid)
     labels, needed = [labels[at] for at in kept], [needed[at] for at in kept]
