@@ -6,9 +6,11 @@ and tables. It reads and starts runs through `trainer`; it never trains.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import importlib
 import sys
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -24,14 +26,17 @@ from trainer import presets
 from trainer.spec import Value
 from tui import terminal_kind
 from tui.crash import PlainCrash
+from tui.curtain import Curtained
 from tui.hardened import HardenedDriver, output_encoding
 from tui.safe import safe
 from tui.safefilter import AsciiFilter, SafeFilter
+from tui.screens.room import once_shown
 
+SCREENS = ("new_run", "live", "home")
 MOST_COPIED = 16_000  # characters: at most 64 kB, and 85 in base64
 
 
-class FinetuneApp(PlainCrash):
+class FinetuneApp(Curtained, PlainCrash):
     """Opens on New run, filled in with the starter preset; or on `run` when one is given."""
 
     TITLE = "finetunegem"
@@ -55,22 +60,22 @@ class FinetuneApp(PlainCrash):
         super().__init__(driver_class=driver_class)
         self.runs_dir = runs_dir
         self._first_run = run
-        self._too_small: Screen[None] | None = None
         self._filters += [SafeFilter(), *([AsciiFilter(ascii_in)] if ascii_in else [])]
 
     def on_mount(self) -> None:
-        self.app_resume_signal.subscribe(self, lambda _: self.refresh(layout=True))
+        self.app_resume_signal.subscribe(self, lambda _: self.send_again())
         self.theme = "textual-dark"
         self.animation_level = "none"  # every frame of an animation is bytes on the link
         if self._first_run is not None:
             self.open_live(self._first_run)
         else:
             self.open_new_run(presets.load(presets.STARTER), presets.STARTER)
-        self._fit()
-        self.call_after_refresh(gc.enable)
+        once_shown(self, self._begin_work)
 
-    def on_resize(self) -> None:
-        self._fit()
+    def _begin_work(self) -> None:
+        """What the first frame does not wait for."""
+        gc.enable()
+        threading.Thread(target=_import_screens, name="screens", daemon=True).start()
 
     def action_copy(self) -> None:
         """Ctrl-C copies what is selected and says how to leave, which it may have been pressed for."""
@@ -102,13 +107,6 @@ class FinetuneApp(PlainCrash):
         else:
             self.push_screen(screen)
 
-    def _fit(self) -> None:
-        """In a terminal too small for anything, one sentence stands over what was open; it goes by itself."""
-        opened = len(self.screen_stack) > 1  # the first size comes before the first screen
-        if opened and terminal_kind.is_too_small(*self.size) and self._too_small not in self.screen_stack:
-            self._too_small = _screen("too_small", "TooSmallScreen")()
-            self.push_screen(self._too_small)
-
 
 def open_app(runs_dir: Path, run: RunDir | None = None) -> int:
     """Open the screen; returns the exit code."""
@@ -119,6 +117,13 @@ def open_app(runs_dir: Path, run: RunDir | None = None) -> int:
     app = FinetuneApp(runs_dir, run, driver_class=HardenedDriver, ascii_in=encoding)
     app.run(mouse=True)
     return 1 if app.return_code is None else app.return_code  # None: it was left by none of its ways out
+
+
+def _import_screens() -> None:
+    """All of them, in a thread: the first key that opens one does not wait for its imports."""
+    with contextlib.suppress(Exception):  # whoever opens it will see it
+        for module in SCREENS:
+            importlib.import_module(f"tui.screens.{module}")
 
 
 def _screen(module: str, name: str) -> Callable[..., Screen[None]]:

@@ -96,7 +96,7 @@ def test_start_watch_lose_the_terminal_come_back_stop_and_use_the_model(tmp_path
     assert bad == 0
     assert [entry.seq for entry in entries] == list(range(len(entries)))
     question = "how do I list files by size?"
-    from_model = _answer(run.model_dir, question)
+    from_model = _answer(run.path / "model", question)
     base = Path(__file__).parents[2] / "presets" / "models" / "tiny"
     assert from_model != _answer(base, question)
 

@@ -145,7 +145,7 @@ def test_a_run_that_goes_well_and_all_that_looks_at_it(home: Home) -> None:
     with command_lines_watched() as seen:
         call(home, "run", *SHORT)
         run = newest(home)
-        assert (run.model_dir / "model.safetensors").is_file()
+        assert (run.path / "model" / "model.safetensors").is_file()
         for arguments in (["list"], ["attach", "last"], ["presets"], ["doctor"], ["data", "builtin:codephreak"]):
             call(home, *arguments)
             call(home, *arguments, "--json")
@@ -183,7 +183,7 @@ def test_it_is_said_in_the_log_that_code_of_the_models_may_run(home: Home, tmp_p
     """And it trains: what is saved (that code too) is for its owner alone."""
     model = hostile_model(tmp_path / "model", "")
     call(home, "run", *SHORT, "--model", model, "--trust-remote-code")
-    assert (newest(home).model_dir / "configuration_ours.py").is_file()
+    assert (newest(home).path / "model" / "configuration_ours.py").is_file()
     notes = [entry.event.message for entry in newest(home).read_events()[0] if isinstance(entry.event, Noted)]
     assert notes[0] == f"Code that comes with {model} may run here, as --trust-remote-code asked."
 

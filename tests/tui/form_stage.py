@@ -13,6 +13,7 @@ from textual.widgets import Input
 
 from tests.tui.stage import Stage, until
 from tui.screens.new_run import NewRunScreen
+from tui.widgets.more import More
 
 
 class FormStage(Stage):
@@ -54,7 +55,13 @@ def form_stage(tmp_path: Path, **values: str | int | float) -> FormStage:
 async def settled(pilot: Pilot[None]) -> None:
     """Wait until the files were looked at for what stands in the form."""
     screen = form_of(pilot)
-    await until(pilot, lambda: screen.is_mounted and screen.looked_at == screen.form.spec() is not None)
+    await until(pilot, lambda: screen.is_mounted and screen.pad.looked_at == screen.form.spec() is not None)
+
+
+async def more_stands_open(pilot: Pilot[None]) -> None:
+    """Wait until More is shown, as it is where there is room for it."""
+    screen = form_of(pilot)
+    await until(pilot, lambda: any(more.display and more.ready.is_set() for more in screen.query(More)))
 
 
 def form_of(pilot: Pilot[None]) -> NewRunScreen:

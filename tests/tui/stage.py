@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from rich.segment import Segment
 from textual.app import App
@@ -16,6 +17,8 @@ from tests.builders import RunBuilder
 from trainer.rundir import RunDir
 from trainer.spec import Value
 from tui.screens.live import LiveScreen
+from tui.screens.room import Room
+from tui.sheets.sheet import Sheet
 
 SMALL, MIDDLE, LARGE = (80, 24), (120, 40), (200, 50)
 
@@ -51,6 +54,11 @@ def live_stage(builder: RunBuilder) -> Stage:
 def live_screen(app: App[None]) -> LiveScreen:
     """The live screen, whatever sheet stands over it."""
     return next(screen for screen in reversed(app.screen_stack) if isinstance(screen, LiveScreen))
+
+
+def sheet_of(app: App[None]) -> Sheet[Any] | None:
+    """The sheet that lies uppermost on the screen."""
+    return app.screen.sheet if isinstance(app.screen, Room) else None
 
 
 def text_of(app: App[None]) -> str:

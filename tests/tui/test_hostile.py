@@ -1,19 +1,24 @@
 """Every place of the screen that shows text gets every hostile one: no crash, no hang, nothing a terminal obeys.
 
-The screens stand on a bare app here, without the filter that comes last: it must not be needed.
+Twice: the functions that put words together take all of them, and mounted screens, whose layout and paint are dear,
+take one in four, each place others; `-m soak` takes all of them everywhere. The screens stand on a bare app, without
+the filter that comes last: it must not be needed.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 
 import pytest
+from rich.console import RenderableType
 from rich.text import Text
+from textual._compositor import ChopsUpdate, LayoutUpdate
 from textual.app import App, ComposeResult
 from textual.pilot import Pilot
 from textual.screen import Screen
@@ -29,24 +34,32 @@ from trainer.follow import Follower, View
 from trainer.models import FETCHABLE
 from trainer.rundir import Command, RunDir, RunError
 from trainer.spec import RunSpec, SpecError
+from trainer.state import RunState
+from tui import figures
 from tui.app import FinetuneApp
 from tui.catalogue import Summary
+from tui.crash import report
 from tui.feed import Look
+from tui.form import Form
+from tui.outcome import outcome
+from tui.run_lines import heading
 from tui.safefilter import AsciiFilter, SafeFilter
-from tui.screens.confirm import ConfirmScreen
-from tui.screens.fetch import FetchScreen
 from tui.screens.home import HomeScreen
-from tui.screens.presets import ChoosePreset
-from tui.widgets.run_table import RunTable
+from tui.screens.room import Room
+from tui.sheets.confirm import ConfirmSheet
+from tui.sheets.fetch import FetchSheet
+from tui.sheets.presets import ChoosePreset, SavePreset
+from tui.sheets.stop import StopSheet
+from tui.states import BADGES
+from tui.widgets.launch_bar import LaunchBar
+from tui.widgets.run_table import RunTable, cells, columns
+from tui.widgets.status import Headline, header_row
+from tui.widgets.stepper import Stepper
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
-SECONDS = 5.0  # of the processor; what hangs takes minutes (a markup parser fed 5,000 digits: 328 s)
-
-
-def sent(app: App[None]) -> str:
-    """What a terminal would get for the whole screen."""
-    return app.screen._compositor.render_full_update().render_segments(app.console)
+SECONDS = 1.0  # of the processor, for one picture; what hangs takes minutes (a markup parser fed 5,000 digits: 328 s)
+SHARE = pytest.mark.parametrize("share", [4, pytest.param(1, marks=pytest.mark.soak)], ids=["a-share", "all"])
 
 
 @contextmanager
@@ -54,32 +67,43 @@ def no_hang(name: str) -> Iterator[None]:
     """The processor's time is measured, which other tests do not use up."""
     began = time.process_time()
     yield
-    assert time.process_time() - began < SECONDS, f"{name} takes too long"
+    taken = time.process_time() - began
+    assert taken < SECONDS, f"{name} takes {taken:.1f} s"
 
 
-async def clean(pilot: Pilot[None], name: str) -> None:
-    await pilot.pause()
-    assert obeyed(sent(pilot.app)) == "", name
+def turns(strings: dict[str, str], places: int, share: int) -> Iterator[tuple[str, list[str]]]:
+    """A string for each place at a time, and a name for them, until every place had one in `share` of them all."""
+    names, texts = list(strings), list(strings.values())
+    for first in range(0, len(texts), share):
+        chosen = [(first + place) % len(texts) for place in range(places)]
+        yield ", ".join(names[at] for at in chosen), [texts[at] for at in chosen]
 
 
-def views(builder: RunBuilder, text: str) -> Iterator[View]:
-    """A run that says the text wherever a log can hold one: while it prepares, runs, has failed and has ended."""
-    base = Follower(builder.run).look()
-    entries = (
-        ModelLoaded("m", 10, 10, text, text),
-        DataRead(text, 1, 1, 1, 1, 0, 0),
-        PhaseEntered(text, 1, 2),
-        Noted(text),
-    )
-    state = replace(base.state, phase=entries[2], notes=(text,), model=entries[0], data=entries[1])
-    yield View(state, "starting")
-    yield View(state, "running")
-    saved = ModelSaved(1, "best", text, 1.0, "full")
-    yield View(replace(state, ending=Failed(3, text)), "failed")
-    yield View(replace(state, saved=saved), "stopped")
-    yield View(state, "crashed")
+class Wire:
+    """What an app sends to its terminal."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._sent: list[str] = []
+
+        def display(app: App[None], _screen: Screen[object], renderable: RenderableType | None) -> None:
+            if isinstance(renderable, LayoutUpdate | ChopsUpdate) and not app._batch_count:
+                self._sent.append(renderable.render_segments(app.console))
+
+        monkeypatch.setattr(App, "_display", display)
+
+    async def clean(self, pilot: Pilot[None], name: str) -> None:
+        """Let the app paint; nothing of what it sent since the last time is obeyed by a terminal."""
+        await pilot.pause()
+        sent, self._sent = "".join(self._sent), []
+        assert obeyed(sent) == "", name
 
 
+@pytest.fixture
+def wire(monkeypatch: pytest.MonkeyPatch) -> Wire:
+    return Wire(monkeypatch)
+
+
+@lru_cache(maxsize=512)
 def spec_of(text: str) -> tuple[RunSpec | None, str]:
     """A spec that holds the text as far as it may, or what is said when it may not."""
     try:
@@ -88,72 +112,148 @@ def spec_of(text: str) -> tuple[RunSpec | None, str]:
         return None, f"{error} {text}"
 
 
-async def test_live(tmp_path: Path) -> None:
-    builder = RunBuilder(tmp_path).prepared().trained(40)
+def named(folder: Path, text: str) -> RunDir:
+    return RunDir(folder / (text.replace("/", "_")[:2000] or "x"))
+
+
+def views(base: RunState, texts: list[str]) -> Iterator[View]:
+    """A run that says these six wherever a log can hold text: while it prepares, has failed and has ended."""
+    device, shape, phase, note, message, kept = texts
+    model, data = ModelLoaded("m", 10, 10, device, device), DataRead(shape, 1, 1, 1, 1, 0, 0)
+    state = replace(base, phase=PhaseEntered(phase, 1, 2), notes=(note,), model=model, data=data)
+    saved = ModelSaved(1, "best", kept, 1.0, "full")
+    yield View(state, "starting")
+    yield View(replace(state, phase=None), "running")
+    yield View(replace(state, ending=Failed(3, message)), "failed")
+    yield View(replace(state, saved=saved), "stopped")
+    yield View(state, "crashed")
+
+
+# --- words, all of them ---------------------------------------------------------------------------------------------
+
+
+def said_of_a_run(text: str) -> Iterator[str]:
+    """All that is said of a run whose log holds the text everywhere."""
+    run, spec = named(Path("/runs"), text), spec_of(text)[0]
+    for view in views(RunState(), [text] * 6):
+        yield header_row(Headline(run.name, BADGES[view.status], spec), 120).text
+        yield figures.facts(view)
+        yield figures.note(view)
+        yield figures.placeholder(view)
+        yield figures.progress(view, "").text
+        result = outcome(view, run)
+        if result is not None:
+            yield "\n".join((result.headline, *result.details))  # its code is made safe where it is shown
+
+
+def said_in_the_table(text: str) -> Iterator[str]:
+    summary = Summary(named(Path("/runs"), text), spec_of(text)[0], "failed")
+    for cell in cells(summary, columns(200), 0.0):
+        yield cell.plain
+
+
+def said_of_a_form(text: str) -> Iterator[str]:
+    yield heading(Form({}, text)).plain
+    bar = LaunchBar([("Model", text, text), ("Data", text, ""), ("Run", "", text)])
+    bar.reason = text
+    yield bar.render().plain
+
+
+def said_of_a_crash(text: str) -> Iterator[str]:
+    yield report(ValueError(text))
+
+
+@pytest.mark.parametrize("say", [said_of_a_run, said_in_the_table, said_of_a_form, said_of_a_crash])
+def test_words(say: Callable[[str], Iterator[str]]) -> None:
+    for name, text in STRINGS.items():
+        with no_hang(name):
+            for words in say(text):
+                assert obeyed(words) == "", name
+
+
+# --- screens ----------------------------------------------------------------------------------------------------------
+
+
+@SHARE
+async def test_live_and_its_sheets(tmp_path: Path, wire: Wire, share: int) -> None:
+    builder = RunBuilder(tmp_path).prepared()  # no step, so that the chart shows words
+    base = Follower(builder.run).look().state
     app = live_stage(builder)
-    async with app.run_test(size=(120, 40)) as pilot:
+    async with app.run_test(size=(60, 30)) as pilot:
         screen = live_screen(app)
         screen.workers.cancel_all()  # the feed; what is looked at comes from here
-        for at, (name, text) in enumerate(STRINGS.items()):
-            screen.run = RunDir(tmp_path / (text.replace("/", "_")[:2000] or "x"))
-            screen._spec, screen._spec_problem = spec_of(text)
-            shown = list(views(builder, text))
-            for view in shown if at % 12 == 0 else (shown[at % 2], shown[2 + at % 3]):
-                with no_hang(name):
-                    screen.take(Look(view))
-                    await clean(pilot, f"{name}, {view.status}")
+        for name, (folder, model, problem, *texts) in turns(STRINGS, 9, share):
+            screen.run = named(tmp_path, folder)
+            screen._spec, screen._spec_problem = spec_of(model)
+            looks = [Look(view) for view in views(base, texts)] + [Look(View(base, "running"), problem)]
+            for look in looks:
+                with no_hang(f"{look.view.status} of {name}"):
+                    screen.take(look)
+                    await wire.clean(pilot, f"{look.view.status} of {name}")
+        for status in ("starting", "running"):
+            for name, texts in turns(SHORT, 6, share * 4):
+                sheet = StopSheet(View(base, "running"), "best")
+                screen.lay(sheet)
+                sheet.show(replace(next(views(base, texts)), status=status))
+                await wire.clean(pilot, name)
+                sheet.give(None)
 
 
-async def test_toasts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@SHARE
+async def test_toasts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wire: Wire, share: int) -> None:
     app = live_stage(RunBuilder(tmp_path).prepared().trained(4))
-    async with app.run_test(size=(120, 40), notifications=True) as pilot:
+    async with app.run_test(size=(120, 60), notifications=True) as pilot:
         screen = live_screen(app)
-        for name, text in SHORT.items():
-
-            def refuse(_run: RunDir, _command: Command, text: str = text) -> None:
-                raise RunError(text)
-
-            monkeypatch.setattr(RunDir, "ask", refuse)
+        for name, texts in turns(SHORT, 4, 4 * share):
             with no_hang(name):
-                screen._ask(Command("pause"))
-                await clean(pilot, name)
+                for text in texts:
+
+                    def refuse(_run: RunDir, _command: Command, text: str = text) -> None:
+                        raise RunError(text)
+
+                    monkeypatch.setattr(RunDir, "ask", refuse)
+                    screen.action_pause()
+                await wire.clean(pilot, name)
             app.clear_notifications()
 
 
-async def test_home(tmp_path: Path) -> None:
+async def test_home(tmp_path: Path, wire: Wire) -> None:
     app = Stage(HomeScreen(tmp_path / "runs"))
     summaries = tuple(
-        Summary(
-            RunDir(tmp_path / f"{at} {text.replace('/', '_')[:2000]}"),
-            spec_of(text)[0],
-            "failed",
-        )
+        Summary(RunDir(tmp_path / f"{at} {text.replace('/', '_')[:2000]}"), spec_of(text)[0], "failed")
         for at, text in enumerate(STRINGS.values())
     )
-    async with app.run_test(size=(200, 50)) as pilot:
+    async with app.run_test(size=(200, len(summaries) + 10)) as pilot:
         app.screen.workers.cancel_all()
         table = app.screen.query_one(RunTable)
         table.display = True
         with no_hang("all of them"):
             table.show(summaries)
-            await pilot.pause()
-        for at in range(0, len(summaries), 40):
-            table.move_cursor(row=at)
-            await clean(pilot, f"rows from {at}")
+            await wire.clean(pilot, "all of them")
 
 
-async def test_home_of_folders_with_such_names(tmp_path: Path) -> None:
+async def test_home_of_folders_with_such_names(tmp_path: Path, wire: Wire) -> None:
     made = hostile_runs(tmp_path / "runs")
     app = Stage(HomeScreen(tmp_path / "runs"))
-    async with app.run_test(size=(160, 50)) as pilot:
+    async with app.run_test(size=(160, made + 10)) as pilot:
         table = app.screen.query_one(RunTable)
         until = time.monotonic() + 30
         while table.row_count < made:
             assert time.monotonic() < until
             await pilot.pause(0.05)
-        for at in range(0, made, 40):
-            table.move_cursor(row=at)
-            await clean(pilot, f"rows from {at}")
+        await wire.clean(pilot, "all of them")
+
+
+@pytest.mark.parametrize("name", ["clear", "clipboard", "click", "rtl override", "undecodable", "newlines"])
+async def test_home_of_a_folder_of_that_name(tmp_path: Path, wire: Wire, name: str) -> None:
+    app = Stage(HomeScreen(tmp_path / STRINGS[name].replace("/", "_")[:100]))
+    async with app.run_test(size=(80, 24)) as pilot:
+        empty = app.screen.query_one("#empty", Static)
+        until = time.monotonic() + 30
+        while not empty.display:
+            assert time.monotonic() < until
+            await pilot.pause(0.02)
+        await wire.clean(pilot, name)
 
 
 def hostile_runs(runs_dir: Path, longest: int = 200) -> int:
@@ -174,34 +274,50 @@ def hostile_runs(runs_dir: Path, longest: int = 200) -> int:
     return made
 
 
-async def test_new_run(tmp_path: Path) -> None:
+@SHARE
+async def test_new_run(tmp_path: Path, wire: Wire, share: int) -> None:
     app = form_stage(tmp_path)
     async with app.run_test(size=(160, 50)) as pilot:
         await settled(pilot)
         await pilot.press("ctrl+t")
-        await pilot.pause()
-        fields = [field for field in app.screen.query(Input) if field.name in ("name", "model", "data", "eval_data")]
-        assert fields
-        for at, (name, text) in enumerate(SHORT.items()):
+        paths = [field for field in app.screen.query(Input) if field.name in ("name", "model", "data", "eval_data")]
+        numbers = [field for field in app.screen.query(Input) if field not in paths]
+        assert len(paths) == 4
+        for at, (name, texts) in enumerate(turns(SHORT, 6, share)):
             with no_hang(name):
-                for field in app.screen.query(Input):
-                    if field in fields or at % 8 == 0:
-                        field.value = text
-                await clean(pilot, name)
+                for field, text in zip((*paths, numbers[at % len(numbers)]), texts, strict=False):
+                    field.value = text
+                app.screen.query_one(LaunchBar).said = texts[-1]
+                await wire.clean(pilot, name)
             if at % 8 == 0:
                 await pilot.pause(0.4)  # the files are looked at: what is said of them holds the text too
-                await clean(pilot, f"{name}, looked at")
+                await wire.clean(pilot, f"{name}, looked at")
 
 
-async def test_new_run_from_a_run_of_that_name(tmp_path: Path) -> None:
-    for name in ("click", "clipboard", "lone high surrogate", "rtl override", "nines", "zalgo"):
-        app = form_stage(tmp_path / name.replace(" ", ""), model=STRINGS[name], data=STRINGS[name])
-        app.form_screen.form.origin = STRINGS[name]
-        async with app.run_test(size=(80, 24)) as pilot:
-            await clean(pilot, name)
+@SHARE
+async def test_the_large_numbers(tmp_path: Path, wire: Wire, share: int) -> None:
+    app = form_stage(tmp_path)
+    async with app.run_test(size=(80, 24)) as pilot:
+        fields = list(app.screen.query(Stepper))
+        for name, texts in turns(SHORT, len(fields), 4 * share):
+            with no_hang(name):
+                for field, text in zip(fields, texts, strict=True):
+                    field.value = text
+                await wire.clean(pilot, name)
 
 
-async def test_presets() -> None:
+@pytest.mark.parametrize("name", ["click", "clipboard", "lone high surrogate", "rtl override", "nines", "zalgo"])
+async def test_new_run_from_a_run_of_that_name(tmp_path: Path, wire: Wire, name: str) -> None:
+    app = form_stage(tmp_path, model=STRINGS[name], data=STRINGS[name])
+    app.form_screen.form.origin = STRINGS[name]
+    async with app.run_test(size=(80, 24)) as pilot:
+        await wire.clean(pilot, name)
+
+
+# --- sheets -----------------------------------------------------------------------------------------------------------
+
+
+async def test_presets(wire: Wire) -> None:
     folder = presets.user_dir()
     folder.mkdir(parents=True)
     for at, text in enumerate(SHORT.values()):
@@ -212,62 +328,79 @@ async def test_presets() -> None:
             (folder / f"raw{at}.toml").write_text(text, "utf-8", errors="surrogatepass")
         except UnicodeEncodeError:
             continue
-    app = Stage(Screen())
+    room = Room()
+    app = Stage(room)
     async with app.run_test(size=(120, 50)) as pilot:
-        app.push_screen(ChoosePreset())
+        room.lay(ChoosePreset())
         await pilot.pause()
         options = app.screen.query_one(OptionList)
-        for at in range(0, options.option_count, 12):
-            options.scroll_to(y=at * 2, animate=False)
-            await clean(pilot, f"options from {at}")
+        options.styles.max_height = 1200
+        options.styles.height = 1200
+        sheet = room.query_one(ChoosePreset)
+        for at in range(0, 1200, 40):
+            sheet.scroll_to(y=at, animate=False)
+            await wire.clean(pilot, f"options from {at}")
 
 
-async def test_fetch_and_questions(tmp_path: Path) -> None:
-    app = Stage(Screen())
+@SHARE
+async def test_questions_fetches_and_names(wire: Wire, share: int) -> None:
+    room = Room()
+    app = Stage(room)
     async with app.run_test(size=(100, 40)) as pilot:
-        for name, text in STRINGS.items():
-            app.push_screen(ConfirmScreen(text, "yes", "no"))
+        for name, (text, origin) in turns(STRINGS, 2, share):
+            question, asked = ConfirmSheet(text, "yes", "no"), SavePreset(RunSpec(name="x"), origin)
             with no_hang(name):
-                await clean(pilot, name)
-            app.pop_screen()
-        fetching = FetchScreen(next(iter(FETCHABLE)), ["true"])
-        app.push_screen(fetching)
+                room.lay(asked)
+                await wire.clean(pilot, name)
+                asked.query_one(Input).value = text
+                asked._tell(origin)
+                await wire.clean(pilot, name)
+                room.lay(question)
+                await wire.clean(pilot, name)
+            question.give(False)
+            asked.give(None)
+        fetching = FetchSheet(next(iter(FETCHABLE)), ["true"])
+        room.lay(fetching)
         await pilot.pause()
-        for name, text in STRINGS.items():
+        for name, (phase, source, error) in turns(STRINGS, 3, share):
             with no_hang(name):
-                fetching._show({"phase": text, "source": text})
-                await clean(pilot, name)
-                fetching._tell(text)
-                await clean(pilot, name)
+                fetching._show({"phase": phase, "source": source})
+                await wire.clean(pilot, name)
+                fetching._tell(error)
+                await wire.clean(pilot, name)
+
+
+# --- the last filter --------------------------------------------------------------------------------------------------
 
 
 class Careless(App[None]):
-    """What nobody made harmless, in the widgets that take it as it is."""
+    """What nobody made harmless, in the widgets that take it as it is: all of it at once, in a very tall terminal."""
+
+    CSS = "* { height: auto; max-height: 10000; }"
 
     def compose(self) -> ComposeResult:
-        yield Static(id="static", markup=False)
-        yield Label(id="label", markup=False)
-        yield Input()
+        for text in SHORT.values():
+            yield Static(text, markup=False)
+            yield Label(Text(text, style="link https://example.invalid"), markup=False)
+            yield Input(text)
         yield DataTable[Text]()
         yield RichLog()
-        yield OptionList(markup=False)
-        yield TextArea()
+        yield OptionList(*SHORT.values(), markup=False)
+        yield TextArea("\n".join(SHORT.values()).encode("utf-8", "replace").decode())
+
+    def on_mount(self) -> None:
+        table = self.query_one(DataTable)
+        table.add_column("one")
+        for text in SHORT.values():
+            table.add_row(Text(text))
+            self.query_one(RichLog).write(text)
 
 
-async def test_the_last_filter_holds_for_text_that_somebody_forgot() -> None:
+async def test_the_last_filter_holds_for_text_that_somebody_forgot(wire: Wire) -> None:
     app = Careless()
     app._filters.append(SafeFilter())
-    async with app.run_test(size=(100, 60)) as pilot:
-        app.query_one(DataTable).add_column("one")
-        for name, text in SHORT.items():
-            app.query_one("#static", Static).update(text)
-            app.query_one("#label", Label).update(Text(text, style="link https://example.invalid"))
-            app.query_one(Input).value = text
-            app.query_one(DataTable).clear().add_row(Text(text))
-            app.query_one(RichLog).write(text)
-            app.query_one(OptionList).clear_options().add_option(text)
-            app.query_one(TextArea).text = text.encode("utf-8", "replace").decode()
-            await clean(pilot, name)
+    async with app.run_test(size=(100, 6000)) as pilot:
+        await wire.clean(pilot, "all of them")
 
 
 def test_the_app_has_the_filter_after_all_others(tmp_path: Path) -> None:

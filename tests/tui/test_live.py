@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from math import inf, nan
 from pathlib import Path
@@ -14,6 +15,7 @@ from trainer.events import Evaluated, ModelSaved, Noted, PhaseEntered, Planned, 
 from trainer.follow import Follower
 from trainer.rundir import RunDir
 from trainer.spec import RunSpec
+from tui.curves import x_end
 from tui.screens.live import LiveScreen
 from tui.states import BADGES
 from tui.widgets.loss_chart import LossChart
@@ -50,7 +52,7 @@ async def test_an_ended_run_opens_with_its_whole_curve_and_how_to_load_it(
         assert [(mark.x, mark.y) for mark in marks] == [(170, 2.314)]
         assert live_screen(app).query_one(LossChart).size.height >= 8
         joined = "".join(line.strip() for line in text.replace("│", "").split("\n"))
-        assert str(builder.run.model_dir) in joined  # wrapped, not cut
+        assert str(builder.run.path / "model") in joined  # wrapped, not cut
 
 
 @SIZES
@@ -209,3 +211,50 @@ async def test_the_figures_survive_every_width(builder: RunBuilder) -> None:
                 await pilot.resize_terminal(width, 24)
                 await shows(pilot, "loss")
             await shows(pilot, "epoch", "elapsed")
+
+
+@pytest.mark.parametrize(("loss", "room"), [(9.876, 80), (0.9876, 80), (0.09876, 80), (0.09876, 78)])
+def test_no_figure_moves_when_a_loss_gets_smaller(builder: RunBuilder, loss: float, room: int) -> None:
+    builder.prepared().trained(163)
+    before = status_rows(Follower(builder.run).look(), 75.0, room)
+    after = status_rows(Follower(builder.add(StepTaken(164, 2.4, loss, 1e-3, 1.0, 400, 0.2)).run).look(), 75.0, room)
+    for old, new in zip(before, after, strict=True):
+        assert [at for at, word in places(old.text) if word.isalpha()] == [
+            at for at, word in places(new.text) if word.isalpha()
+        ]
+
+
+def test_what_step_the_best_was_at_is_said(builder: RunBuilder) -> None:
+    view = Follower(builder.prepared().trained(163, best_at=136).run).look()
+    assert "step 136" in status_rows(view, 75.0, 80)[1].text
+    assert "at step 136" in status_rows(view, 75.0, 120)[1].text
+
+
+# --- how far the chart reaches ---------------------------------------------------------------------------------------
+
+
+def test_a_fast_run_s_first_axis_lasts_half_a_minute(builder: RunBuilder) -> None:
+    builder.plan = Planned(1, 4000, 4000, 1000)
+    assert x_end(Follower(builder.prepared().trained(3, seconds=1 / 8).run).look().state) == 250
+    assert x_end(Follower(builder.trained(248).run).look().state) == 500
+
+
+def test_a_slow_run_s_axis_is_short_at_first_and_ends_with_the_plan(builder: RunBuilder) -> None:
+    builder.prepared()
+    for steps, end in ((1, 42.5), (42, 85), (42, 85), (1, 170), (85, 340), (169, 340)):
+        assert x_end(Follower(builder.trained(steps, seconds=9.0).run).look().state) == end
+
+
+def test_an_ended_run_has_all_of_the_width(builder: RunBuilder) -> None:
+    assert x_end(Follower(builder.prepared().trained(90).stopped().run).look().state) == 90
+
+
+def test_without_a_plan_the_axis_is_doubled(builder: RunBuilder) -> None:
+    builder.started()
+    assert x_end(Follower(builder.trained(10, seconds=9.0).run).look().state) == 40
+    assert x_end(Follower(builder.trained(40, seconds=0.0).run).look().state) >= 50
+
+
+def places(text: str) -> list[tuple[int, str]]:
+    """Every word and the column where it begins."""
+    return [(found.start(), found.group()) for found in re.finditer(r"\S+", text)]

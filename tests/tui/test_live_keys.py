@@ -9,7 +9,7 @@ from textual.pilot import Pilot
 from textual.widgets import Button
 
 from tests.builders import RunBuilder, held
-from tests.tui.stage import SMALL, live_screen, live_stage, shows, until
+from tests.tui.stage import SMALL, live_screen, live_stage, sheet_of, shows, until
 from trainer import rundir
 from trainer.events import Continued, ModelSaved, Paused, Stopped
 from trainer.launch import launch
@@ -18,7 +18,7 @@ from trainer.spec import RunSpec
 from tui.app import FinetuneApp
 from tui.screens.home import HomeScreen
 from tui.screens.live import LiveScreen
-from tui.screens.stop_sheet import StopSheet
+from tui.sheets.stop import StopSheet
 
 
 @pytest.fixture
@@ -31,9 +31,10 @@ def commands(run: RunDir) -> list[Command]:
 
 
 async def open_sheet(pilot: Pilot[None]) -> StopSheet:
-    await until(pilot, lambda: isinstance(pilot.app.screen, StopSheet))
-    assert isinstance(pilot.app.screen, StopSheet)
-    return pilot.app.screen
+    await until(pilot, lambda: isinstance(sheet_of(pilot.app), StopSheet))
+    sheet = sheet_of(pilot.app)
+    assert isinstance(sheet, StopSheet)
+    return sheet
 
 
 async def test_paused_stands_still_and_goes_on(builder: RunBuilder) -> None:
@@ -80,7 +81,7 @@ async def test_stop_sends_what_the_sheet_shows(builder: RunBuilder, key: str, se
             assert live_screen(app).check_action("stop", ()) is None
             assert live_screen(app).query_one("#stop", Button).disabled
             await pilot.press("s", "p")
-            assert isinstance(app.screen, LiveScreen)
+            assert sheet_of(app) is None
     assert commands(builder.run) == [sent]
 
 
@@ -95,7 +96,7 @@ async def test_the_button_opens_the_sheet_and_going_on_sends_nothing(builder: Ru
             builder.trained(2, best_at=136)
             await shows(pilot, "Step 165 of 340")
             await pilot.press("escape")
-            await until(pilot, lambda: isinstance(app.screen, LiveScreen))
+            await until(pilot, lambda: sheet_of(app) is None)
     assert commands(builder.run) == []
 
 
@@ -108,7 +109,7 @@ async def test_the_sheet_closes_when_the_run_ends_under_it(builder: RunBuilder) 
             await pilot.press("s")
             await open_sheet(pilot)
             builder.finished()
-            await until(pilot, lambda: isinstance(app.screen, LiveScreen))
+            await until(pilot, lambda: sheet_of(app) is None)
             await shows(pilot, "✓ finished", "No model was kept")
             assert "s Stop" not in await shows(pilot, " e Again")
 
@@ -167,7 +168,7 @@ async def test_help_lists_the_keys(builder: RunBuilder) -> None:
             await pilot.press("f1")
             await shows(pilot, "What stopping keeps and costs; then choose", "All runs; this one is left alone")
             await pilot.press("escape")
-            await until(pilot, lambda: isinstance(app.screen, LiveScreen))
+            await until(pilot, lambda: sheet_of(app) is None)
 
 
 # --- a real host -----------------------------------------------------------------------------------------------------

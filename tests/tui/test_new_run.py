@@ -12,8 +12,17 @@ from pathlib import Path
 import pytest
 from textual.widgets import Input
 
-from tests.tui.form_stage import burst, data_file, form_of, form_stage, model_folder, settled, type_into
-from tests.tui.stage import LARGE, MIDDLE, SMALL, Stage, shows, text_of, until
+from tests.tui.form_stage import (
+    burst,
+    data_file,
+    form_of,
+    form_stage,
+    model_folder,
+    more_stands_open,
+    settled,
+    type_into,
+)
+from tests.tui.stage import LARGE, MIDDLE, SMALL, Stage, sheet_of, shows, text_of, until
 from trainer import launch, models, presets
 from trainer.data import load
 from trainer.rundir import RunDir, RunError, list_runs
@@ -144,7 +153,7 @@ async def test_the_numbers_of_the_old_file_are_not_said_of_a_new_one(
     try:
         async with app.run_test(size=LARGE) as pilot:
             await shows(pilot, "27 steps, 9 per epoch")
-            await until(pilot, lambda: app.form_screen.query("#data"))
+            await more_stands_open(pilot)
             app.form_screen.query_one("#data", Input).value = str(other)
             text = await shows(pilot, "being read")
             assert "27 steps" not in text
@@ -234,6 +243,35 @@ async def test_a_path_typed_in_bursts_under_more_keeps_every_sign_and_the_cursor
         assert app.form_screen.form.texts["data"] == path
 
 
+@pytest.mark.parametrize("size", [SMALL, MIDDLE], ids=str)
+@pytest.mark.parametrize("where", ["#epochs", "#learning-rate", "MoreLine", "StartButton"])
+async def test_keys_right_behind_the_one_that_opens_more_go_there(
+    tmp_path: Path, where: str, size: tuple[int, int]
+) -> None:
+    """Pressed at once and as early as can be: More is being made, and in a large terminal opened, meanwhile."""
+    app = form_stage(tmp_path)
+    async with app.run_test(size=size) as pilot:
+        screen = app.form_screen
+        await until(pilot, lambda: screen.query(where) and screen.focused is not None)
+        screen.set_focus(screen.query_one(where))
+        await burst(pilot, "<ctrl+t><end>x<tab><ctrl+u>77<tab><end>y<shift+tab>8")
+        await until(pilot, lambda: screen.form.texts["max_length"] == "8")  # coming back selects what stands there
+        assert screen.form.texts["model"].endswith("modelx")
+        assert screen.form.texts["data"].endswith("data.jsonly")
+        assert screen.form.texts["epochs"] == "3"
+        assert screen.form.texts["learning_rate"] == "1e-3"
+        assert app.focused is screen.query_one("#max-length")
+
+
+async def test_enter_on_the_line_that_opens_more_and_on(tmp_path: Path) -> None:
+    app = form_stage(tmp_path)
+    async with app.run_test(size=SMALL) as pilot:
+        await until(pilot, lambda: app.focused)
+        await burst(pilot, "<tab><tab><tab><enter><end>x<ctrl+t>4<ctrl+t><end>y")
+        await until(pilot, lambda: app.form_screen.form.texts["model"].endswith("modelxy"))
+        assert app.form_screen.form.texts["epochs"] == "4"  # what stood there was selected
+
+
 # --- more ------------------------------------------------------------------------------------------------------------
 
 
@@ -242,7 +280,7 @@ async def test_more_opens_with_every_other_knob_and_closes(tmp_path: Path) -> No
     async with app.run_test(size=SMALL) as pilot:
         await settled(pilot)
         screen = form_of(pilot)
-        assert not screen.query(More)
+        assert not screen.query_one(More).display
         await pilot.press("ctrl+t")
         await shows(pilot, GROUP_TITLES["data"])
         shown = {row.knob.name for row in screen.query(KnobRow)}
@@ -256,7 +294,7 @@ async def test_more_opens_with_every_other_knob_and_closes(tmp_path: Path) -> No
 async def test_where_more_stands_open_already_its_key_goes_there(tmp_path: Path) -> None:
     app = form_stage(tmp_path)
     async with app.run_test(size=MIDDLE) as pilot:
-        await until(pilot, lambda: app.form_screen.query(KnobRow))
+        await more_stands_open(pilot)
         assert app.form_screen.focused is app.form_screen.query_one("#epochs")
         await pilot.press("ctrl+t")
         assert app.form_screen.focused is app.form_screen.query_one("#model")
@@ -270,7 +308,7 @@ async def test_lora_knobs_are_greyed_until_lora_is_chosen(tmp_path: Path) -> Non
     async with app.run_test(size=LARGE) as pilot:
         await settled(pilot)
         screen = form_of(pilot)
-        await until(pilot, lambda: screen.query("#lora-rank"))
+        await more_stands_open(pilot)
         assert screen.query_one("#lora-rank").disabled
         await shows(pilot, "only when LoRA is trained")
         screen.query_one("#method", Choice).focus()
@@ -284,7 +322,7 @@ async def test_wrong_text_in_a_field_that_does_not_matter_stops_nothing(tmp_path
     app = form_stage(tmp_path, method="lora")
     async with app.run_test(size=LARGE) as pilot:
         screen = form_of(pilot)
-        await until(pilot, lambda: screen.query("#lora-rank"))
+        await more_stands_open(pilot)
         await type_into(pilot, "lora-rank", "many")
         assert screen.form.spec() is None
         screen.query_one("#method", Choice).focus()
@@ -299,7 +337,7 @@ async def test_a_validation_file_greys_the_share(tmp_path: Path) -> None:
     extra = data_file(tmp_path, rows=7, name="eval.jsonl")
     async with app.run_test(size=LARGE) as pilot:
         screen = form_of(pilot)
-        await until(pilot, lambda: screen.query("#eval-data"))
+        await more_stands_open(pilot)
         await settled(pilot)  # a field takes what it is given once it is mounted
         screen.query_one("#eval-data", Input).value = str(extra)
         await shows(pilot, "40 train + 7 validation examples", "a validation file is given")
@@ -311,11 +349,11 @@ async def test_a_missing_data_file_is_said_at_its_field_and_at_start(tmp_path: P
     async with app.run_test(size=MIDDLE) as pilot:
         await settled(pilot)
         screen = form_of(pilot)
-        await until(pilot, lambda: screen.query("#data"))
+        await more_stands_open(pilot)
         screen.query_one("#data", Input).value = str(tmp_path / "nowhere.jsonl")
         await until(pilot, lambda: screen.form.problem("data"))
         await pilot.pause()
-        assert screen.query_one("#row-data", KnobRow).problem == screen.form.reason()
+        assert screen.query_one("#row-data", KnobRow).told[0] == screen.form.reason()
         assert screen.query_one(StartButton).disabled
         await pilot.press("ctrl+r")
         assert started == []
@@ -326,7 +364,7 @@ async def test_a_path_is_completed(tmp_path: Path) -> None:
     async with app.run_test(size=MIDDLE) as pilot:
         await settled(pilot)
         screen = form_of(pilot)
-        await until(pilot, lambda: screen.query("#data"))
+        await more_stands_open(pilot)
         field = screen.query_one("#data", Input)
         await type_into(pilot, "data", str(tmp_path / "da"))
         await until(pilot, lambda: field._suggestion)
@@ -343,7 +381,7 @@ async def test_another_model_brings_its_learning_rate_and_says_so(tmp_path: Path
     async with app.run_test(size=LARGE) as pilot:
         await settled(pilot)
         screen = form_of(pilot)
-        await until(pilot, lambda: screen.query("#model"))
+        await more_stands_open(pilot)
         screen.query_one("#learning-rate", Input).value = "1e-3"  # as it was: not an edit
         screen.query_one("#model", Input).value = str(larger)
         await until(pilot, lambda: screen.form.texts["method"] == "lora")
@@ -361,7 +399,7 @@ async def test_a_learning_rate_of_ones_own_stays(tmp_path: Path) -> None:
     async with app.run_test(size=LARGE) as pilot:
         await settled(pilot)
         screen = form_of(pilot)
-        await until(pilot, lambda: screen.query("#model"))
+        await more_stands_open(pilot)
         await type_into(pilot, "learning-rate", "2e-3")
         screen.query_one("#model", Input).value = str(larger)
         await until(pilot, lambda: screen.form.texts["method"] == "lora")
@@ -453,7 +491,7 @@ async def test_keys_that_lead_away(tmp_path: Path) -> None:
         seen = await shows(pilot, "Keys", "Start the run and watch it", "The next larger usual value")
         assert "Delete character" not in seen
         await pilot.press("escape")
-        await until(pilot, lambda: app.screen is app.form_screen)
+        await until(pilot, lambda: sheet_of(app) is None)
         await pilot.press("ctrl+l")
         assert app.went == [("home",)]
 
@@ -464,7 +502,7 @@ async def test_a_click_on_a_key_does_it(tmp_path: Path) -> None:
         await settled(pilot)
         at = text_of(app).splitlines()[23].index("More")
         await pilot.click("KeyBar", offset=(at, 0))
-        await until(pilot, lambda: form_of(pilot).query(More))
+        await more_stands_open(pilot)
 
 
 @pytest.mark.parametrize("part", ["#head", "LaunchBar", "#start"])

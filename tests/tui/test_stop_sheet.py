@@ -6,31 +6,38 @@ from math import nan
 from pathlib import Path
 
 import pytest
-from textual.app import App
-from textual.widgets import OptionList
 
 from tests.builders import RunBuilder
-from tests.tui.stage import SMALL, shows, until
+from tests.tui.stage import SMALL, Stage, sheet_of, shows, text_of, until
 from trainer.follow import Follower, View
 from trainer.rundir import Command, Status
 from trainer.state import RunState
-from tui.screens.stop_sheet import StopSheet, choices
+from tui.screens.room import Room
+from tui.sheets.stop import StopSheet, choices
 
 
 def state_of(builder: RunBuilder) -> RunState:
     return Follower(builder.run).look().state
 
 
-class SheetApp(App[None]):
-    """Only the sheet; `answers` holds what it was dismissed with."""
+class SheetApp(Stage):
+    """Only the sheet; `answers` holds what it answered."""
 
     def __init__(self, state: RunState, status: Status = "running") -> None:
-        super().__init__()
+        self.room = Room()
+        super().__init__(self.room)
         self.sheet = StopSheet(View(state, status))
         self.answers: list[Command | None] = []
 
     def on_mount(self) -> None:
-        self.push_screen(self.sheet, self.answers.append)
+        super().on_mount()
+        self.room.lay(self.sheet, self.answers.append)
+
+
+def row(app: SheetApp, text: str) -> int:
+    """The row of the sheet that this stands on."""
+    rows = text_of(app).splitlines()
+    return next(y for y, line in enumerate(rows) if text in line) - app.sheet.region.y
 
 
 @pytest.fixture
@@ -90,7 +97,7 @@ def test_an_eval_loss_that_is_no_number(builder: RunBuilder) -> None:
 async def test_keys(builder: RunBuilder, keys: list[str], answer: Command | None) -> None:
     app = SheetApp(state_of(builder.trained(163, best_at=136)))
     async with app.run_test(size=SMALL) as pilot:
-        await until(pilot, lambda: app.sheet.is_current)
+        await shows(pilot, "Stop this run?")
         await pilot.press(*keys)
         await until(pilot, lambda: app.answers)
     assert app.answers == [answer]
@@ -99,8 +106,8 @@ async def test_keys(builder: RunBuilder, keys: list[str], answer: Command | None
 async def test_mouse(builder: RunBuilder) -> None:
     app = SheetApp(state_of(builder.trained(163, best_at=136)))
     async with app.run_test(size=SMALL) as pilot:
-        await until(pilot, lambda: app.sheet.is_current)
-        await pilot.click(OptionList, offset=(8, 2))
+        await shows(pilot, "Stop this run?")
+        await pilot.click(StopSheet, offset=(8, row(app, "Stop, keep the best")))
         await until(pilot, lambda: app.answers)
     assert app.answers == [Command("stop", keep="best", step=136)]
 
@@ -108,12 +115,11 @@ async def test_mouse(builder: RunBuilder) -> None:
 async def test_a_best_that_is_not_there_is_greyed_and_can_not_be_chosen(builder: RunBuilder) -> None:
     app = SheetApp(state_of(builder.trained(20)))
     async with app.run_test(size=SMALL) as pilot:
-        await until(pilot, lambda: app.sheet.is_current)
-        options = app.sheet.query_one(OptionList)
-        assert options.get_option_at_index(1).disabled
-        assert options.highlighted == 0
+        await shows(pilot, "Stop this run?")
+        assert app.sheet.marked == 0
         await pilot.press("2")
-        assert app.sheet.is_current
+        await pilot.click(StopSheet, offset=(8, row(app, "Stop, keep the best")))
+        assert sheet_of(app) is app.sheet
         await pilot.press("down", "enter")  # over the greyed one, to "Go on"
         await until(pilot, lambda: app.answers)
     assert app.answers == [None]
@@ -135,7 +141,7 @@ async def test_it_closes_itself_when_there_is_nothing_left_to_stop(builder: RunB
     state = state_of(builder.trained(40))
     app = SheetApp(state)
     async with app.run_test(size=SMALL) as pilot:
-        await until(pilot, lambda: app.sheet.is_current)
+        await shows(pilot, "Stop this run?")
         app.sheet.show(View(state, status))
         await until(pilot, lambda: app.answers)
         app.sheet.show(View(state, status))  # once more is no error

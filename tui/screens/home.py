@@ -6,33 +6,43 @@ import asyncio
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.content import Content
-from textual.screen import Screen
 from textual.widgets import DataTable, Static
 
 from trainer import presets
 from trainer.spec import KNOBS
 from tui.catalogue import Summary, catalogue_of
 from tui.safe import safe
-from tui.screens.help import HelpScreen
+from tui.screens.room import Room
 from tui.widgets.key_bar import KeyBar
 from tui.widgets.run_table import RunTable
-
-if TYPE_CHECKING:
-    from tui.app import FinetuneApp
 
 REFRESH_SECONDS = 2.0
 FIRST_SECONDS, BATCH_SECONDS = 0.1, 1.0  # what is read in this time is shown together; a table is painted whole
 
+# One table; a sentence where there is nothing to list.
+RULES = """
+HomeScreen {
+    layout: vertical;
+    #title { height: 1; padding: 0 1; margin: 0 0 1 0; }
+    #runs { height: 1fr; background: $background; scrollbar-size-vertical: 1; overflow-x: hidden; }
+    #runs:focus { background-tint: transparent; }
+    #runs > .datatable--header { background: $background; color: $text-muted; text-style: none; }
+    #runs > .datatable--cursor { background: $primary 40%; color: $text; text-style: none; }
+    #runs > .datatable--even-row, #runs > .datatable--odd-row { background: $background; }
+    #empty { display: none; height: 1fr; content-align: center middle; text-align: center; padding: 0 2; }
+}
+"""
 
-class HomeScreen(Screen[None]):
+
+class HomeScreen(Room):
     """The list of runs; Enter opens one, live or ended."""
 
-    CSS_PATH = "home.tcss"
+    DEFAULT_CSS = RULES
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("n", "new_run", "New run", id="home.new", tooltip="A new run from the starter preset"),
         Binding("e", "again", "Again", id="home.again", tooltip="A new run from this one's settings"),
@@ -110,7 +120,7 @@ class HomeScreen(Screen[None]):
         event.stop()
         chosen = self.query_one(RunTable).chosen
         if chosen is not None:
-            self._cockpit.open_live(chosen.run)
+            self.cockpit.open_live(chosen.run)
 
     def action_again(self) -> None:
         chosen = self.query_one(RunTable).chosen
@@ -120,17 +130,10 @@ class HomeScreen(Screen[None]):
             self.notify("Its spec.toml can't be read.", severity="warning", markup=False)
             return
         values = {name: getattr(chosen.spec, name) for name in KNOBS}
-        self._cockpit.open_new_run(values, origin=chosen.run.name)
+        self.cockpit.open_new_run(values, origin=chosen.run.name)
 
     def action_new_run(self) -> None:
-        self._cockpit.open_new_run(presets.load(presets.STARTER), presets.STARTER)
-
-    def action_help(self) -> None:
-        self.app.push_screen(HelpScreen(self.active_bindings))
-
-    @property
-    def _cockpit(self) -> FinetuneApp:
-        return cast("FinetuneApp", self.app)
+        self.cockpit.open_new_run(presets.load(presets.STARTER), presets.STARTER)
 
 
 def _batch(reading: Iterator[Summary], seconds: float) -> list[Summary]:

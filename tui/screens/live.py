@@ -5,47 +5,56 @@ It reads through a Feed and asks through commands; it never trains, and leaving 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal, cast
+from collections.abc import Callable
+from typing import ClassVar
 
 from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.content import Content
-from textual.screen import Screen
 from textual.widgets import Button, Static
 
 from trainer import launch, presets
 from trainer.follow import View
 from trainer.rundir import Command, RunDir, RunError
 from trainer.spec import KNOBS, RunSpec
-from trainer.state import RunState
 from tui import figures
-from tui.curves import LossCurves
+from tui.asking import Asking
+from tui.curves import LossCurves, x_end
 from tui.feed import Feed, Look
 from tui.outcome import Outcome, outcome
 from tui.run_clock import RunClock
 from tui.safe import safe
-from tui.screens.help import HelpScreen
-from tui.screens.stop_sheet import StopSheet
+from tui.screens.room import Room
+from tui.sheets.stop import StopSheet
 from tui.states import BADGES, UNREADABLE
 from tui.widgets.key_bar import KeyBar
 from tui.widgets.loss_chart import LossChart
 from tui.widgets.result_panel import ResultPanel
 from tui.widgets.status import Headline, ProgressRow, RunHeader, StatusRows
 
-if TYPE_CHECKING:
-    from tui.app import FinetuneApp
+# The chart takes what the rows around it leave. Nothing moves while the run is live.
+RULES = """
+LiveScreen {
+    layout: vertical;
+    #facts { display: none; height: 1; color: $text-muted; padding: 0 1; text-wrap: nowrap; text-overflow: ellipsis; }
+    #chart { height: 1fr; min-height: 5; }
+    #controls { height: 1; }
+    #stop { width: 10; min-width: 10; margin: 0 1 0 0; background: #5c2424; color: #ffdeda; }
+    #stop:hover, #stop:focus { background: #8a3030; text-style: none; }
+    #stop:disabled { opacity: 60%; }
+    #note { display: none; height: auto; max-height: 3; padding: 0 1; color: $warning; }
+    #note.-said { display: block; }
+    &.-tall #facts.-said { display: block; }
+}
+"""
 
-OBEYS = ("starting", "running", "paused")  # the states in which a host still takes requests
 
-RESUMABLE = ("stopped", "failed", "crashed")
-
-
-class LiveScreen(Screen[None]):
+class LiveScreen(Room):
     """Shows whatever the feed hands over; every figure on it comes from the run's log."""
 
-    CSS_PATH = "live.tcss"
+    DEFAULT_CSS = RULES
     AUTO_FOCUS = ""
     VERTICAL_BREAKPOINTS = [(0, "-short"), (30, "-tall")]
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -66,16 +75,17 @@ class LiveScreen(Screen[None]):
     def __init__(self, run: RunDir) -> None:
         super().__init__()
         self.run = run
-        self.look = Look(View(RunState(), "starting"))
-        self._seen = False  # whether the feed has handed anything over yet
+        self._asking = Asking(run)
         self._spec: RunSpec | None = None
         self._spec_problem = ""
         self._feed = Feed(run, self.take)
         self._clock = RunClock()
         self._curves = LossCurves()
-        self._sheet: StopSheet | None = None
         self._outcome: Outcome | None = None
-        self._wish: Literal["pause", "continue", ""] = ""  # asked, and not yet in the log
+
+    @property
+    def look(self) -> Look:
+        return self._asking.look
 
     @property
     def view(self) -> View:
@@ -108,35 +118,32 @@ class LiveScreen(Screen[None]):
         """The feed's newest look; the only way by which anything on this screen changes."""
         if not self.query(RunHeader):  # the screen is being removed: its parts are gone before its feed is
             return
-        before, self.look = self.look, look
-        first, self._seen = not self._seen, True
+        news_for_keys = self._asking.take(look)
         self._clock.take(look.view)
-        if look.view.state.paused == (self._wish == "pause") or look.view.status not in OBEYS:
-            self._wish = ""
         self._show_all()
-        keys = (look.view.status, bool(look.view.state.saved), look.problem)
-        if first or keys != (before.view.status, bool(before.view.state.saved), before.problem):
+        if news_for_keys:
             self.refresh_bindings()
-        if self._sheet is not None:
-            self._sheet.show(look.view)
+        if isinstance(self.sheet, StopSheet):
+            self.sheet.show(look.view)
 
     def _show_all(self) -> None:
         view, gone = self.look.view, bool(self.look.problem)
         badge = UNREADABLE if gone else BADGES[view.status]
         self.query_one(RunHeader).show(Headline(self.run.name, badge, self._spec))
         curves, marks = self._curves.of(view.state)
-        self.query_one(LossChart).show(curves, marks, "" if gone else figures.placeholder(view))
+        waiting = "" if gone else figures.placeholder(view)
+        self.query_one(LossChart).show(curves, marks, waiting, x_end=x_end(view.state))
         self.query_one(StatusRows).show(view, self._clock.elapsed())
         self._show_progress()
         self.query_one("#controls").display = view.live and not gone
-        self.query_one("#stop", Button).disabled = not self._obeys()
+        self.query_one("#stop", Button).disabled = not self._asking.obeys
         self._say("facts", figures.facts(view))
         problem = self.look.problem or self._spec_problem
         self._say("note", safe(problem, limit=500, one_line=True) if problem else figures.note(view))
-        self._show_outcome(None if gone or not self._seen else outcome(view, self.run))
+        self._show_outcome(None if gone or not self._asking.seen else outcome(view, self.run))
 
     def _show_progress(self) -> None:
-        asked = {"pause": "pausing…", "continue": "continuing…", "": ""}[self._wish]
+        asked = {"pause": "pausing…", "continue": "continuing…", "": ""}[self._asking.wish]
         self.query_one(ProgressRow).show(figures.progress(self.view, asked))
 
     def _show_outcome(self, result: Outcome | None) -> None:
@@ -158,42 +165,35 @@ class LiveScreen(Screen[None]):
     # --- keys -------------------------------------------------------------------------------------------------
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Grey what can't be done now, hide what never can be again."""
-        if action in ("stop", "pause", "go_on"):
-            if not self.view.live or self.look.problem:
-                return False
-            if action != "stop" and (action == "go_on") != self._held():
-                return False
-            return True if self._obeys() else None
-        if action in ("resume", "slower", "skip"):
-            broke = action == "resume" or self.view.state.not_finite is not None
-            return broke and self.view.status in RESUMABLE and self._spec is not None and not self.look.problem
-        if action == "copy":
-            return bool(self.view.state.saved) and not self.view.live
-        if action == "again":
-            return True if self._spec is not None else None
-        return True
+        return self._asking.can(action, with_spec=self._spec is not None)
 
     def action_stop(self) -> None:
-        self._sheet = StopSheet(self.view, self._spec.keep if self._spec else "best")
-        self.app.push_screen(self._sheet, self._chosen)
+        self.lay(StopSheet(self.view, self._spec.keep if self._spec else "best"), self._chosen)
 
     def _chosen(self, command: Command | None) -> None:
-        self._sheet = None
         if command is not None:
-            self._ask(command)
+            self._try(lambda: self.run.ask(command))
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
         event.stop()
         self.set_focus(None)
-        if self._obeys() and self._sheet is None:
+        if self._asking.obeys:
             self.action_stop()
 
     def action_pause(self) -> None:
-        self._toggle("pause")
+        self._try(self._asking.pause)
 
     def action_go_on(self) -> None:
-        self._toggle("continue")
+        self._try(self._asking.go_on)
+
+    def _try(self, ask: Callable[[], None]) -> None:
+        """Ask the host, and show what was asked or why it can't be."""
+        try:
+            ask()
+        except RunError as error:
+            self._complain(error)
+        self._show_progress()
+        self.refresh_bindings()
 
     def action_resume(self) -> None:
         self._resume()
@@ -210,8 +210,10 @@ class LiveScreen(Screen[None]):
         try:
             launch.resume(self.run, slower=slower, skip=skip)
         except RunError as error:
-            said = safe(str(error), limit=500)
-            self.app.call_from_thread(self.notify, said, severity="error", markup=False)
+            self.app.call_from_thread(self._complain, error)
+
+    def _complain(self, error: RunError) -> None:
+        self.notify(safe(str(error), limit=500), severity="error", markup=False)
 
     def action_copy(self) -> None:
         if self._outcome is not None and self._outcome.code:
@@ -221,46 +223,16 @@ class LiveScreen(Screen[None]):
     def action_again(self) -> None:
         if self._spec is not None:
             values = {name: getattr(self._spec, name) for name in KNOBS}
-            self._cockpit.open_new_run(values, origin=self.run.name)
+            self.cockpit.open_new_run(values, origin=self.run.name)
 
     def action_new_run(self) -> None:
-        self._cockpit.open_new_run(presets.load(presets.STARTER), presets.STARTER)
+        self.cockpit.open_new_run(presets.load(presets.STARTER), presets.STARTER)
 
     def action_runs(self) -> None:
-        self._cockpit.open_home()
+        self.cockpit.open_home()
 
     def action_leave(self) -> None:
         if self.view.live and not self.look.problem:
             what = "The run is stopping" if self.view.status == "stopping" else "The run goes on"
             self.app.notify(f"{what}; Enter opens it again.", markup=False, timeout=4)
-        self._cockpit.open_home()
-
-    def action_help(self) -> None:
-        self.app.push_screen(HelpScreen(self.active_bindings))
-
-    # --- small parts ------------------------------------------------------------------------------------------
-
-    @property
-    def _cockpit(self) -> FinetuneApp:
-        return cast("FinetuneApp", self.app)
-
-    def _obeys(self) -> bool:
-        return self._seen and not self.look.problem and self.view.status in OBEYS
-
-    def _held(self) -> bool:
-        """Whether the run is paused, or will be once the host has seen what was asked."""
-        return self._wish == "pause" if self._wish else self.view.state.paused
-
-    def _toggle(self, verb: Literal["pause", "continue"]) -> None:
-        if self._ask(Command(verb)):
-            self._wish = verb
-            self._show_progress()
-            self.refresh_bindings()
-
-    def _ask(self, command: Command) -> bool:
-        try:
-            self.run.ask(command)
-        except RunError as error:
-            self.notify(safe(str(error), limit=500), severity="error", markup=False)
-            return False
-        return True
+        self.cockpit.open_home()

@@ -1,28 +1,29 @@
 """New run: the form. Filled in, checked as it is typed, started by one key.
 
-What a field means and whether it is right is `tui.form`'s and `trainer`'s business; here stands which key does what
-and what is shown when.
+What a field means and whether it is right is `tui.form`'s and `trainer`'s business, and when a run can be started
+`tui.launchpad`'s; here stands which key does what and what is shown when.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.events import Resize
-from textual.screen import Screen
 from textual.widgets import Input, Static
 
 from trainer import presets
-from trainer.spec import KNOBS, RunSpec, Value
+from trainer.spec import KNOBS, Value
 from tui.form import MAIN, Form
-from tui.looker import Looker, around
+from tui.launchpad import Launchpad
+from tui.looker import around
 from tui.run_lines import heading, lines
+from tui.screens.room import Room, once_shown
 from tui.widgets.key_bar import KeyBar
 from tui.widgets.launch_bar import LaunchBar
 from tui.widgets.more_line import MoreLine
@@ -30,7 +31,6 @@ from tui.widgets.start_button import StartButton
 from tui.widgets.stepper import Stepper
 
 if TYPE_CHECKING:
-    from tui.app import FinetuneApp
     from tui.widgets.choice import Choice
     from tui.widgets.more import More
 
@@ -39,7 +39,6 @@ WIDE = 160  # columns from which on More stands beside the three
 TALL = 32  # rows from which on there is some air between them
 ROOMY = 38  # rows from which on More stands open below them
 
-# Here and not in a file of its own: a screen's CSS_PATH makes Textual parse every rule again before the first frame.
 RULES = """
 NewRunScreen #head { height: 1; padding: 0 2; background: $surface; }
 NewRunScreen #body { height: 1fr; scrollbar-size-vertical: 1; }
@@ -54,7 +53,7 @@ NewRunScreen.-wide More { scrollbar-size-vertical: 1; }
 """
 
 
-class NewRunScreen(Screen[None]):
+class NewRunScreen(Room):
     """`values` fill in the form (what they leave out has its default); `origin` names their preset or run."""
 
     DEFAULT_CSS = RULES
@@ -68,19 +67,15 @@ class NewRunScreen(Screen[None]):
         Binding("ctrl+t", "more", "More", id="new_run.more", tooltip="Model, data, LoRA and all the rest"),
         Binding("ctrl+f", "fetch", "Fetch", id="new_run.fetch", tooltip="Fetch the model", priority=True),
         Binding("ctrl+l", "runs", "Runs", id="new_run.runs", tooltip="All runs, live and ended"),
-        Binding("f1", "keys", "Keys", id="new_run.keys", tooltip="All keys and what they do"),
+        Binding("f1", "help", "Keys", id="new_run.keys", tooltip="All keys and what they do"),
     ]
 
     def __init__(self, values: Mapping[str, Value], origin: str = "") -> None:
         super().__init__()
         self.form = Form(values, origin)
-        self._looker = Looker()
+        self.pad = Launchpad(self.form)
         self._more: More | None = None
-        self.looked_at: RunSpec | None = None  # what the prospect in the form is about
-        self._start_wanted = False
-        self._starting = False
-        self._failure = ""
-        self._said = ""
+        self._more_was_open = False
 
     def compose(self) -> ComposeResult:
         yield Static(heading(self.form), id="head", markup=False)
@@ -92,12 +87,19 @@ class NewRunScreen(Screen[None]):
         yield KeyBar()
 
     def on_mount(self) -> None:
-        self.call_after_refresh(self._look, 0.0)
-        self.call_after_refresh(self._look_around)
+        once_shown(self, self._begin_work)
 
-    async def on_resize(self, event: Resize) -> None:
-        if (event.size.width >= WIDE or event.size.height >= ROOMY) and self._more is None:
-            self.call_after_refresh(self._open_more)
+    def _begin_work(self) -> None:
+        """What the first frame does not wait for."""
+        if not any(body.is_attached for body in self.query("#body")):  # the screen is on its way out already
+            return
+        self._look(0.0)
+        self._look_around()
+        self._make_more()
+
+    def on_resize(self, event: Resize) -> None:
+        if (event.size.width >= WIDE or event.size.height >= ROOMY) and not self._more_was_open:
+            self.run_worker(self._open_more())
 
     # --- what a person changes ------------------------------------------------------------------------------------
 
@@ -109,17 +111,14 @@ class NewRunScreen(Screen[None]):
 
     def _catch_up(self) -> None:
         """Take over what stands in the fields: a key of a burst is served before the news of the ones before it."""
-        for field in self.query(Input):
+        for field in (*self.query(Stepper), *(self._more.fields if self._more is not None else ())):
             self._edit(field.name, field.value)
-        for choice in self._more.choices if self._more is not None else ():
-            self._edit(choice.name, choice.value)
 
     def _edit(self, name: str | None, text: str) -> None:
         if name is None or self.form.texts[name] == text:
             return
         self.form.edit(name, text)
-        self._failure = self._said = ""
-        self._start_wanted = False
+        self.pad.say()
         self._show()
         self._look(DEBOUNCE)
 
@@ -132,19 +131,10 @@ class NewRunScreen(Screen[None]):
     async def _look(self, delay: float) -> None:
         """Ask the files about the form as it stands: the newest asking wins."""
         await asyncio.sleep(delay)
-        spec = self.form.spec()
-        if spec is None:
-            return
-        self.form.look(await self._looker.look(spec))
-        self.looked_at = spec
+        start_now = await self.pad.look()
         self._show()
-        if self._start_wanted:
-            self._start_wanted = False
-            if self.form.spec() == spec:
-                self.action_start()
-            else:
-                self._said = "Set for this model: look at the learning rate, then start."
-                self._show()
+        if start_now:
+            self.action_start()
 
     @work(group="around")
     async def _look_around(self) -> None:
@@ -171,112 +161,102 @@ class NewRunScreen(Screen[None]):
         form.unshown.clear()
         for part in bar:
             part.lines = lines(form)
-            part.reason = self._failure or form.reason()
-            part.said = "starting…" if self._starting else self._said
-        button.set(disabled=not self._can_start)
+            part.reason, part.said = self.pad.reason, self.pad.said
+        button.set(disabled=not self.pad.can_start)
         self.query_one("#head", Static).update(heading(self.form), layout=False)
         self.refresh_bindings()
 
-    @property
-    def _can_start(self) -> bool:
-        return not self._starting and not self.form.reason()
-
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Start is greyed while it can't be; fetching is offered only for a model that can be fetched."""
-        if action == "start" and not self._can_start:
+        if action == "start" and not self.pad.can_start:
             return None
-        return action != "fetch" or bool(self.form.fetchable)
+        return action != "fetch" or (bool(self.form.fetchable) and self.sheet is None)
 
     # --- keys -----------------------------------------------------------------------------------------------------
 
     def action_start(self) -> None:
         """Start at once; or, where the files have not answered yet, as soon as they have."""
         self._catch_up()
-        spec = self.form.spec()
-        if spec is None or not self._can_start:
+        if not self.pad.can_start:
             return
-        if spec != self.looked_at:
-            self._start_wanted = True
+        if self.pad.wants_look():
             self._look(0.0)
             return
-        self._starting, self._failure = True, ""
+        self.pad.starting = True
+        self.pad.say()
         self._show()
-        self._begin(spec)
+        self._begin()
 
     @work(exclusive=True, group="start")
-    async def _begin(self, spec: RunSpec) -> None:
-        from trainer import launch
-        from trainer.rundir import RunError
-
-        app = cast("FinetuneApp", self.app)
-        try:
-            run = await asyncio.to_thread(launch.start, app.runs_dir, spec)
-        except RunError as error:
-            self._starting, self._failure = False, str(error)
+    async def _begin(self) -> None:
+        run = await self.pad.start(self.cockpit.runs_dir)
+        if run is None:
             self._show()
-        else:  # still "starting": the live screen takes this one's place
-            app.open_live(run)
+        else:
+            self.cockpit.open_live(run)
 
     async def action_more(self) -> None:
         """Open More and go there, where it stands open too; from there, close it and come back."""
         if self._more is not None and self._more.display and self._more.has_focus_within:
             self._more.display = self.query_one(MoreLine).opened = False
-            self.query_one("#epochs").focus()
+            self.set_focus(self.query_one("#epochs"))
         else:
             await self._open_more()
-            self.query_one("#model").focus(scroll_visible=False)
+            self.set_focus(self.query_one("#model"), scroll_visible=False)  # at once: keys of a burst go there
             self.call_after_refresh(self._scroll_to_more)
 
     def _scroll_to_more(self) -> None:
         self.query_one("#body").scroll_to_widget(self.query_one(MoreLine), top=True, animate=False)
 
     async def _open_more(self) -> None:
-        from tui.widgets.more import More
+        more = self._make_more()
+        await more.ready.wait()
+        more.display = self.query_one(MoreLine).opened = self._more_was_open = True
+
+    def _make_more(self) -> More:
+        from tui.widgets.more import More  # the first frame does not wait for it
 
         if self._more is None:
             self._more = More(self.form)
-            await self.query_one("#body").mount(self._more)
-        self._more.display = self.query_one(MoreLine).opened = True
+            self.query_one("#body").mount(self._more)
+        return self._more
 
-    @work
-    async def action_choose(self) -> None:
-        from tui.screens.presets import ChoosePreset
+    def action_choose(self) -> None:
+        from tui.sheets.presets import ChoosePreset
 
-        chosen = await self.app.push_screen_wait(ChoosePreset())
+        self.lay(ChoosePreset(), self._chosen)
+
+    def _chosen(self, chosen: tuple[str, dict[str, Value]] | None) -> None:
         if chosen is not None:
             name, values = chosen
             self._fill(values, name, "")
 
-    @work
-    async def action_save(self) -> None:
-        from tui.screens.presets import SavePreset
+    def action_save(self) -> None:
+        from tui.sheets.presets import SavePreset
 
+        self._catch_up()
         spec = self.form.spec()
         if spec is None:
-            self._failure = f"Not saved: {self.form.reason()}"
+            self.pad.say(failure=f"Not saved: {self.form.reason()}")
             self._show()
             return
-        saved = await self.app.push_screen_wait(SavePreset(spec, self.form.origin))
-        if saved is not None:
-            self._fill(presets.load(saved), saved, f"Saved as {saved} in {presets.user_dir()}")
+        self.lay(SavePreset(spec, self.form.origin), self._saved)
 
-    @work
-    async def action_fetch(self) -> None:
-        from tui.screens.fetch import FetchScreen
+    def _saved(self, name: str | None) -> None:
+        if name is not None:
+            self._fill(presets.load(name), name, f"Saved as {name} in {presets.user_dir()}")
 
-        if await self.app.push_screen_wait(FetchScreen(self.form.fetchable)):
-            self._look(0.0)
+    def action_fetch(self) -> None:
+        from tui.sheets.fetch import FetchSheet
+
+        self.lay(FetchSheet(self.form.fetchable), lambda fetched: fetched and self._look(0.0))
 
     def action_runs(self) -> None:
-        cast("FinetuneApp", self.app).open_home()
-
-    def action_keys(self) -> None:
-        from tui.screens.help import HelpScreen
-
-        self.app.push_screen(HelpScreen(self.active_bindings))
+        self.cockpit.open_home()
 
     def _fill(self, values: Mapping[str, Value], origin: str, said: str) -> None:
         self.form.fill(values, origin)
-        self._failure, self._said, self.looked_at = "", said, None
+        self.pad.say(said)
+        self.pad.looked_at = None
         self._show()
         self._look(0.0)

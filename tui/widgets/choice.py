@@ -13,10 +13,12 @@ from textual.message import Message
 from textual.reactive import reactive
 from textual.widget import Widget
 
+from tui.widgets.in_order import InOrder
+
 GAP = 2
 
 
-class Choice(Widget, can_focus=True):
+class Choice(InOrder, Widget, can_focus=True):
     """Posts `Changed` when a person chooses; not when `value` is set by the program."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

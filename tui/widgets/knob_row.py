@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from textual.app import ComposeResult
 from textual.content import Content
-from textual.events import Resize
-from textual.reactive import reactive
+from textual.geometry import Size
 from textual.visual import VisualType
 from textual.widget import Widget
 from textual.widgets import Input
@@ -33,23 +32,21 @@ KNOWN = {
 
 
 class KnobRow(Widget, can_focus=False):
-    """`problem` before `off` (why the knob does not matter now) before `note` before the help."""
+    """What is wrong before why the knob does not matter now, before a note, before the help."""
 
     DEFAULT_CSS = """
-    KnobRow { height: 2; width: 1fr; }
+    KnobRow { height: auto; width: 1fr; }
     KnobRow Input, KnobRow Input:focus { border: none; padding: 0; height: 1; margin-left: 20; }
     KnobRow Choice { margin-left: 20; }
     KnobRow Input:disabled { color: $foreground 35%; }
     """
-    problem: reactive[str] = reactive("")
-    off: reactive[str] = reactive("")
-    note: reactive[str] = reactive("")
 
     def __init__(self, knob: Knob, text: str) -> None:
         super().__init__(id=f"row-{knob.name.replace('_', '-')}")
         self.knob = knob
         self.field = _field(knob, text)
         self.beside = knob.kind in ("int", "float")  # a narrow field has its help beside it, a wide one below
+        self.told = (_help(knob), DIM)  # beside or below the field, and in which manner
 
     def compose(self) -> ComposeResult:
         if self.beside:
@@ -58,8 +55,12 @@ class KnobRow(Widget, can_focus=False):
 
     def tell(self, problem: str, off: str, note: str) -> None:
         """Show what the form says of the knob."""
-        self.problem, self.off, self.note = problem, off, note
         self.field.disabled = bool(off)
+        said = ((problem, "$text-error"), (off, DIM), (note, "$text-success"), (_help(self.knob), DIM))
+        told = next(one for one in said if one[0])
+        if told != self.told:
+            self.told = told
+            self.refresh(layout=True)
 
     def put(self, text: str) -> None:
         """Show `text` without saying that a person edited it."""
@@ -67,22 +68,13 @@ class KnobRow(Widget, can_focus=False):
             with self.field.prevent(Input.Changed):
                 self.field.value = text
 
-    def on_resize(self, event: Resize) -> None:
-        self._fit(event.size.width)
-
-    def watch_problem(self) -> None:
-        self._fit(self.size.width)
-
-    watch_off = watch_note = watch_problem
-
-    def _fit(self, width: int) -> None:
-        below = len(self._words(width)[0])
-        self.styles.height = max(1, below) if self.beside else 1 + below
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
+        below = len(self._lines(width))
+        return max(1, below) if self.beside else 1 + below
 
     def render(self) -> VisualType:
-        lines, style = self._words(self.size.width)
-        label = Content.styled(self.knob.label.ljust(LABEL), DIM if self.off else "bold")
-        told = [line.stylize(style) for line in lines]
+        label = Content.styled(self.knob.label.ljust(LABEL), DIM if self.field.disabled else "bold")
+        told = [line.stylize(self.told[1]) for line in self._lines(self.size.width)]
         if self.beside:
             first = Content(" " * (FIELD + GAP)) + (told[0] if told else Content())
             rest = [Content(" " * (LABEL + FIELD + GAP)) + line for line in told[1:]]
@@ -90,19 +82,10 @@ class KnobRow(Widget, can_focus=False):
             first, rest = Content(), [Content(" " * LABEL) + line for line in told]
         return Content("\n").join([label + first, *rest])
 
-    def _words(self, width: int) -> tuple[list[Content], str]:
-        """The lines beside or below the field, and in which manner they are said."""
+    def _lines(self, width: int) -> list[Content]:
+        """The lines beside or below the field."""
         room = min(TEXT, width - LABEL - (FIELD + GAP if self.beside else 0) - 1)
-        text, style = (
-            (self.problem, "$text-error")
-            if self.problem
-            else (self.off, DIM)
-            if self.off
-            else (self.note, "$text-success")
-            if self.note
-            else (_help(self.knob), DIM)
-        )
-        return ([line.rstrip() for line in Content(safe(text, 1000)).wrap(room)] if room > 8 else []), style
+        return [line.rstrip() for line in Content(safe(self.told[0], 1000)).wrap(room)] if room > 8 else []
 
 
 def _help(knob: Knob) -> str:

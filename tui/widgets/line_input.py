@@ -8,32 +8,14 @@ from textual.suggester import Suggester
 from textual.widgets import Input
 
 from tui.safe import REPLACEMENT
+from tui.widgets.in_order import InOrder
 
 
-class OrderedInput(Input):
-    """Serves keys in the order they were pressed, also where a slow link hands over many at once.
+class OrderedInput(InOrder, Input):
+    """An Input that serves keys in the order they were pressed."""
 
-    A plain Input takes signs at once, while keys like backspace, ctrl+u and tab travel to the app and back first.
-    """
-
-    async def _on_key(self, event: Key) -> None:
-        focused = self.screen.focused
-        if focused is not None and focused is not self:  # a tab before this key has moved on
-            event.stop()
-            event.prevent_default()
-            focused.post_message(Key(event.key, event.character))
-        elif event.is_printable:
-            await super()._on_key(event)
-        elif event.key in ("tab", "shift+tab"):
-            event.stop()
-            event.prevent_default()
-            (self.screen.focus_next if event.key == "tab" else self.screen.focus_previous)()
-        else:
-            active = self.screen.active_bindings.get(event.key)
-            if active is not None and active.node is self and active.enabled:
-                event.stop()
-                event.prevent_default()
-                await self.run_action(active.binding.action)
+    def takes(self, event: Key) -> bool:
+        return event.is_printable
 
 
 class LineInput(OrderedInput):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from textual.app import ComposeResult
+import asyncio
+
+from textual import work
 from textual.containers import Vertical
-from textual.widgets import Static
+from textual.widgets import Input, Static
 
 from trainer.spec import GROUP_TITLES, KNOBS
 from tui.form import HIDDEN, Form
@@ -13,7 +15,7 @@ from tui.widgets.knob_row import KnobRow
 
 
 class More(Vertical):
-    """One row a knob under its group's title."""
+    """One row a knob under its group's title; hidden until it is shown, which can be as soon as it is `ready`."""
 
     DEFAULT_CSS = """
     More { height: auto; padding: 0 2; }
@@ -22,23 +24,28 @@ class More(Vertical):
 
     def __init__(self, form: Form) -> None:
         super().__init__(id="more")
+        self.display = False
         self._form = form
-
-    def compose(self) -> ComposeResult:
-        for group, title in GROUP_TITLES.items():
-            yield Static(title, classes="title", markup=False)
-            for name, knob in KNOBS.items():
-                if knob.group == group and name not in HIDDEN:
-                    yield KnobRow(knob, self._form.texts[name])
+        self.ready = asyncio.Event()  # set once every field is there
 
     def on_mount(self) -> None:
+        self._fill()
+
+    @work
+    async def _fill(self) -> None:
+        """One group after the other, so that keys are answered in between."""
+        for group, title in GROUP_TITLES.items():
+            knobs = [knob for name, knob in KNOBS.items() if knob.group == group and name not in HIDDEN]
+            rows = [KnobRow(knob, self._form.texts[knob.name]) for knob in knobs]
+            await self.mount(Static(title, classes="title", markup=False), *rows)
         for row in self.query(KnobRow):
             row.put(self._form.texts[row.knob.name])
         self.show_form()
+        self.ready.set()
 
     @property
-    def choices(self) -> list[Choice]:
-        return [row.field for row in self.query(KnobRow) if isinstance(row.field, Choice)]
+    def fields(self) -> list[Input | Choice]:
+        return [row.field for row in self.query(KnobRow)]
 
     def show_form(self) -> None:
         """Every row as the form has it now; what is being typed is left to the one who types."""

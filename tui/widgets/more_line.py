@@ -9,8 +9,10 @@ from textual.content import Content
 from textual.reactive import reactive
 from textual.widget import Widget
 
+from tui.widgets.in_order import InOrder
 
-class MoreLine(Widget, can_focus=True):
+
+class MoreLine(InOrder, Widget, can_focus=True):
     """Shows the state it is told; opening is the screen's business (its action `more`)."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -8,10 +8,12 @@ from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.widget import Widget
 
+from tui.widgets.in_order import InOrder
+
 WIDTH = 11
 
 
-class StartButton(Widget, can_focus=True):
+class StartButton(InOrder, Widget, can_focus=True):
     """It does the screen's action `start`. Smaller than Textual's Button, whose rules cost the first frame."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

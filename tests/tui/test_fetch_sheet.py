@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from tests.tui.form_stage import form_of, form_stage, settled
-from tests.tui.stage import SMALL, shows, text_of, until
+from tests.tui.stage import SMALL, sheet_of, shows, text_of, until
 from trainer import models
-from tui.screens import fetch
-from tui.screens.fetch import FetchScreen
+from tui.sheets import fetch
+from tui.sheets.fetch import FetchSheet
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ async def test_the_key_is_there_only_when_the_model_is_not(tmp_path: Path, fake:
         await settled(pilot)
         assert "Fetch" not in text_of(app)
         await pilot.press("ctrl+f")
-        assert app.screen is app.form_screen
+        assert sheet_of(app) is None
 
 
 async def test_a_model_is_fetched_and_the_form_looks_again(tmp_path: Path, fake: Path) -> None:
@@ -63,7 +63,7 @@ say(ready=str(dest))
         await pilot.press("ctrl+f")
         await shows(pilot, "downloading from the Hugging Face hub", "25%  50 of 200 MB")
         (tmp_path / "go").touch()
-        await until(pilot, lambda: app.screen is app.form_screen)
+        await until(pilot, lambda: sheet_of(app) is None)
         await shows(pilot, "135M parameters")
         assert form_of(pilot).form.reason() == ""
         assert form_of(pilot).form.texts["learning_rate"] == "1e-3"
@@ -78,7 +78,7 @@ async def test_what_went_wrong_is_said(tmp_path: Path, fake: Path) -> None:
         seen = await shows(pilot, "The hub said [no]␛[31m.", "escape goes back")
         assert "\x1b" not in seen
         await pilot.press("escape")
-        await until(pilot, lambda: app.screen is app.form_screen)
+        await until(pilot, lambda: sheet_of(app) is None)
         assert form_of(pilot).form.reason()
 
 
@@ -104,7 +104,7 @@ async def test_escape_ends_the_fetch(tmp_path: Path, fake: Path, deaf: bool, mon
         seen = await shows(pilot, "pid ")
         pid = int(seen.split("pid ")[1].split()[0])
         await pilot.press("escape")
-        await until(pilot, lambda: app.screen is app.form_screen)
+        await until(pilot, lambda: sheet_of(app) is None)
         await until(pilot, lambda: not _lives(pid))
 
 
@@ -122,7 +122,7 @@ async def test_quitting_ends_the_fetch(tmp_path: Path, fake: Path) -> None:
 
 
 def test_the_real_command_names_the_module_and_the_folder() -> None:
-    command = FetchScreen("smollm2")._command
+    command = FetchSheet("smollm2")._command
     assert command[1:5] == ["-P", "-m", "trainer.backends.local.fetch", "smollm2"]
     assert command[5] == str(models.cache_dir("smollm2"))
 

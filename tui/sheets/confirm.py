@@ -7,18 +7,21 @@ from typing import ClassVar
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, Vertical
-from textual.screen import ModalScreen
+from textual.containers import Horizontal
 from textual.widgets import Button, Static
 
 from tui.safe import safe
+from tui.sheets.sheet import Sheet
 
 
-class ConfirmScreen(ModalScreen[bool]):
+class ConfirmSheet(Sheet[bool]):
     """True on yes. Escape is no, and no has the focus: nothing is lost by a key too many."""
 
-    CSS_PATH = "modal.tcss"
-    AUTO_FOCUS = "#no"
+    FIRST = "#no"
+    DEFAULT_CSS = """
+    ConfirmSheet .buttons { height: 1; margin-top: 1; }
+    ConfirmSheet .buttons Button { margin-right: 2; }
+    """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("y", "answer(True)", "Yes", id="confirm.yes"),
         Binding("n,escape", "answer(False)", "No", id="confirm.no"),
@@ -30,15 +33,15 @@ class ConfirmScreen(ModalScreen[bool]):
         self._question, self._yes, self._no = safe(question), yes, no
 
     def compose(self) -> ComposeResult:
-        with Vertical(classes="sheet"):
-            yield Static(self._question, markup=False)
-            with Horizontal(classes="buttons"):
-                yield Button(f"{self._yes} (y)", id="yes", compact=True)
-                yield Button(f"{self._no} (n)", id="no", compact=True)
+        yield Static(self._question, markup=False)
+        with Horizontal(classes="buttons"):
+            yield Button(f"{self._yes} (y)", id="yes", compact=True)
+            yield Button(f"{self._no} (n)", id="no", compact=True)
 
     @on(Button.Pressed)
     def _pressed(self, event: Button.Pressed) -> None:
-        self.dismiss(event.button.id == "yes")
+        event.stop()
+        self.give(event.button.id == "yes")
 
     def action_answer(self, yes: bool) -> None:
-        self.dismiss(yes)
+        self.give(yes)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import dataclasses
+from functools import partial
 from typing import ClassVar
 
-from textual import on, work
+from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
@@ -19,18 +18,19 @@ from trainer import spec as specs
 from trainer.presets import Preset, PresetError
 from trainer.spec import KNOBS, RunSpec, Value
 from tui.safe import safe
-from tui.screens.confirm import ConfirmScreen
+from tui.sheets.confirm import ConfirmSheet
+from tui.sheets.sheet import Sheet
 from tui.widgets.line_input import LineInput
 
 NAME = 24
 
 
-class ChoosePreset(ModalScreen[tuple[str, dict[str, Value]] | None]):
+class ChoosePreset(Sheet[tuple[str, dict[str, Value]] | None]):
     """Answers (name, values), or None when nothing was chosen. A broken preset says why and can't be chosen."""
 
-    CSS_PATH = "modal.tcss"
+    FIRST = "OptionList"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "dismiss(None)", "Back", id="presets.back", tooltip="Leave the form as it is"),
+        Binding("escape", "leave", "Back", id="presets.back", tooltip="Leave the form as it is"),
     ]
 
     def __init__(self) -> None:
@@ -38,10 +38,9 @@ class ChoosePreset(ModalScreen[tuple[str, dict[str, Value]] | None]):
         self._values: dict[str, dict[str, Value]] = {}
 
     def compose(self) -> ComposeResult:
-        with Vertical(classes="sheet"):
-            yield Static("Fill in from a preset", classes="title", markup=False)
-            yield OptionList(*[self._option(preset) for preset in presets.list_presets()], markup=False)
-            yield Static("enter takes it · escape leaves the form as it is", classes="hint", markup=False)
+        yield Static("Fill in from a preset", classes="title", markup=False)
+        yield OptionList(*[self._option(preset) for preset in presets.list_presets()], markup=False)
+        yield Static("enter takes it · escape leaves the form as it is", classes="hint", markup=False)
 
     def _option(self, preset: Preset) -> Option:
         title = Content.assemble(
@@ -57,17 +56,20 @@ class ChoosePreset(ModalScreen[tuple[str, dict[str, Value]] | None]):
 
     @on(OptionList.OptionSelected)
     def _chosen(self, event: OptionList.OptionSelected) -> None:
+        event.stop()
         name = event.option.id or ""
-        self.dismiss((name, self._values[name]))
+        self.give((name, self._values[name]))
+
+    def action_leave(self) -> None:
+        self.give(None)
 
 
-class SavePreset(ModalScreen[str | None]):
+class SavePreset(Sheet[str | None]):
     """Asks for a name and saves; answers the name, or None when nothing was saved."""
 
-    CSS_PATH = "modal.tcss"
-    AUTO_FOCUS = "Input"
+    FIRST = "Input"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "dismiss(None)", "Back", id="save.back", tooltip="Save nothing"),
+        Binding("escape", "leave", "Back", id="save.back", tooltip="Save nothing"),
     ]
 
     def __init__(self, spec: RunSpec, origin: str) -> None:
@@ -76,42 +78,43 @@ class SavePreset(ModalScreen[str | None]):
 
     def compose(self) -> ComposeResult:
         own = any(preset.name == self._origin and not preset.builtin for preset in presets.list_presets())
-        with Vertical(classes="sheet"):
-            yield Static("Save these settings as a preset", classes="title", markup=False)
-            yield LineInput(
-                self._origin if own else "", placeholder="a name", max_length=200
-            )  # so that too long is said
-            yield Static(classes="told", markup=False)
-            where = safe(str(presets.user_dir()), one_line=True)
-            yield Static(f"enter saves in {where} · escape leaves", classes="hint", markup=False)
+        yield Static("Save these settings as a preset", classes="title", markup=False)
+        yield LineInput(self._origin if own else "", placeholder="a name", max_length=200)  # so that too long is said
+        yield Static(classes="told", markup=False)
+        where = safe(str(presets.user_dir()), one_line=True)
+        yield Static(f"enter saves in {where} · escape leaves", classes="hint", markup=False)
 
     @on(Input.Changed)
     def _typed(self, event: Input.Changed) -> None:
+        event.stop()
         self._tell(_wrong(event.value.strip()) if event.value else "")
 
     @on(Input.Submitted)
-    @work
-    async def _entered(self, event: Input.Submitted) -> None:
-        name = event.value.strip()
+    def _entered(self, event: Input.Submitted) -> None:
+        event.stop()
+        self._save(event.value.strip())
+
+    def _save(self, name: str, replace: bool = False) -> None:
         try:
-            presets.save(name, self._named(name))
+            presets.save(name, self._named(name), replace=replace)
         except presets.Exists:
             question = f"There is a preset called {name} already. Replace it?"
-            if not await self.app.push_screen_wait(ConfirmScreen(question, "Replace", "Keep it")):
-                return
-            try:
-                presets.save(name, self._named(name), replace=True)
-            except PresetError as error:
-                self._tell(str(error))
-                return
+            self.room.lay(ConfirmSheet(question, "Replace", "Keep it"), partial(self._replace, name))
         except PresetError as error:
             self._tell(str(error))
-            return
-        self.dismiss(name)
+        else:
+            self.give(name)
+
+    def action_leave(self) -> None:
+        self.give(None)
+
+    def _replace(self, name: str, yes: bool) -> None:
+        if yes:
+            self._save(name, replace=True)
 
     def _named(self, name: str) -> RunSpec:
         """A name that came with the preset it was filled in from goes to the new preset as the new name."""
-        return replace(self._spec, name=name) if self._spec.name == self._origin else self._spec
+        return dataclasses.replace(self._spec, name=name) if self._spec.name == self._origin else self._spec
 
     def _tell(self, text: str) -> None:
         self.query_one(".told", Static).update(Content(safe(text)))

@@ -7,22 +7,21 @@ from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import ActiveBinding, Binding, BindingType
-from textual.containers import VerticalScroll
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Static
+
+from tui.sheets.sheet import Sheet
 
 KEY = 12
 WORD = 12
 GREY = "$foreground 35%"
 
 
-class HelpScreen(ModalScreen[None]):
+class HelpSheet(Sheet[None]):
     """Give it `screen.active_bindings`; those with an id of ours are shown, greyed where they can do nothing now."""
 
-    CSS_PATH = "modal.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,f1,q", "dismiss", "Close", id="help.close", tooltip="Back to the screen"),
+        Binding("escape,f1,q", "close", "Close", id="help.close", tooltip="Back to the screen"),
     ]
 
     def __init__(self, bindings: Mapping[str, ActiveBinding]) -> None:
@@ -30,10 +29,12 @@ class HelpScreen(ModalScreen[None]):
         self._listed = [active for active in bindings.values() if active.binding.id]
 
     def compose(self) -> ComposeResult:
-        with VerticalScroll(classes="sheet"):
-            yield Static("Keys", classes="title", markup=False)
-            yield Static(self._table())
-            yield Static("tab and shift+tab move; escape closes", classes="hint", markup=False)
+        yield Static("Keys", classes="title", markup=False)
+        yield Static(self._table())
+        yield Static("tab and shift+tab move; escape closes", classes="hint", markup=False)
+
+    def action_close(self) -> None:
+        self.give(None)
 
     def _table(self) -> Content:
         """One row a binding, its keys together: key, name, what it does."""

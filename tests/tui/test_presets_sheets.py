@@ -7,10 +7,10 @@ from pathlib import Path
 from textual.widgets import Input, OptionList
 
 from tests.tui.form_stage import form_of, form_stage, settled
-from tests.tui.stage import SMALL, shows, text_of, until
+from tests.tui.stage import SMALL, sheet_of, shows, text_of, until
 from trainer import presets
 from trainer import spec as specs
-from tui.screens.presets import SavePreset
+from tui.sheets.presets import SavePreset
 
 
 async def test_a_preset_is_saved_and_loaded_again(tmp_path: Path) -> None:
@@ -55,7 +55,7 @@ async def test_escape_leaves_the_form_as_it_is(tmp_path: Path) -> None:
         await pilot.press("ctrl+o")
         await shows(pilot, "Fill in from a preset")
         await pilot.press("escape")
-        await until(pilot, lambda: app.screen is app.form_screen)
+        await until(pilot, lambda: sheet_of(app) is None)
         assert form_of(pilot).form.texts == before
 
 
@@ -69,12 +69,12 @@ async def test_a_name_is_checked_as_it_is_typed(tmp_path: Path) -> None:
         await shows(pilot, "A preset's name is letters")
         await pilot.press("enter")
         await pilot.pause()
-        assert isinstance(app.screen, SavePreset)
+        assert isinstance(sheet_of(app), SavePreset)
         app.screen.query_one(Input).value = "codephreak"
         await shows(pilot, "is a built-in preset")
         await pilot.press("enter")
         await pilot.pause()
-        assert isinstance(app.screen, SavePreset)
+        assert isinstance(sheet_of(app), SavePreset)
         assert list(presets.user_dir().parent.rglob("*.toml")) == []
 
 
@@ -88,7 +88,7 @@ async def test_an_existing_one_is_replaced_only_on_a_yes(tmp_path: Path) -> None
         await pilot.press(*"mine", "enter")
         await shows(pilot, "Replace it?")
         await pilot.press("enter")  # no has the focus
-        await until(pilot, lambda: isinstance(app.screen, SavePreset))
+        await until(pilot, lambda: isinstance(sheet_of(app), SavePreset))
         assert presets.load("mine")["epochs"] == 77
         await pilot.press("enter")
         await shows(pilot, "Replace it?")
@@ -103,7 +103,7 @@ async def test_a_wrong_form_is_not_saved(tmp_path: Path) -> None:
         await settled(pilot)
         await pilot.press("end", "ctrl+u", "ctrl+s")
         await shows(pilot, "Not saved: Epochs must be")
-        assert app.screen is app.form_screen
+        assert sheet_of(app) is None
 
 
 async def test_the_name_proposed_is_the_last_own_one(tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ async def test_the_name_proposed_is_the_last_own_one(tmp_path: Path) -> None:
     async with app.run_test(size=SMALL) as pilot:
         await settled(pilot)
         await pilot.press("ctrl+s")
-        await until(pilot, lambda: isinstance(app.screen, SavePreset) and app.screen.query(Input))
+        await until(pilot, lambda: isinstance(sheet_of(app), SavePreset) and app.screen.query(Input))
         assert app.screen.query_one(Input).value == "codephreak2"
 
 
@@ -150,7 +150,7 @@ async def test_a_name_that_is_too_long_is_said_and_not_cut(tmp_path: Path) -> No
         await shows(pilot, "Save these settings")
         await pilot.press(*"a" * 65, "enter")
         await shows(pilot, "most 64, beginning")
-        assert isinstance(app.screen, SavePreset)
+        assert isinstance(sheet_of(app), SavePreset)
     assert not [preset for preset in presets.list_presets() if not preset.builtin]
 
 

@@ -13,14 +13,13 @@ from typing import ClassVar
 from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from trainer import models
 from trainer.launch import host_environment
 from tui.safe import safe
+from tui.sheets.sheet import Sheet
 
 BAR = 44
 PATIENCE = 3.0  # seconds a fetch that was told to end may take to do so
@@ -31,10 +30,9 @@ def fetch_command(name: str) -> list[str]:
     return [sys.executable, "-P", "-m", "trainer.backends.local.fetch", name, str(models.cache_dir(name))]
 
 
-class FetchScreen(ModalScreen[bool]):
+class FetchSheet(Sheet[bool]):
     """True once the model is here. Escape ends the fetch; what was not finished is not used."""
 
-    CSS_PATH = "modal.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "leave", "Cancel", id="fetch.cancel", tooltip="End the fetch and go back"),
     ]
@@ -46,12 +44,11 @@ class FetchScreen(ModalScreen[bool]):
         self._process: Process | None = None
 
     def compose(self) -> ComposeResult:
-        with Vertical(classes="sheet"):
-            yield Static(f"Fetching {models.FETCHABLE.get(self._model, self._model)}", classes="title", markup=False)
-            yield Static("starting …", id="fetch-phase", markup=False)
-            yield Static(_bar(0, 0), id="fetch-bar")
-            yield Static(classes="told", markup=False)
-            yield Static("escape cancels", classes="hint", markup=False)
+        yield Static(f"Fetching {models.FETCHABLE.get(self._model, self._model)}", classes="title", markup=False)
+        yield Static("starting …", id="fetch-phase", markup=False)
+        yield Static(_bar(0, 0), id="fetch-bar")
+        yield Static(classes="told", markup=False)
+        yield Static("escape cancels", classes="hint", markup=False)
 
     def on_mount(self) -> None:
         self._fetch()
@@ -88,8 +85,7 @@ class FetchScreen(ModalScreen[bool]):
         if not isinstance(said, dict):
             return False
         if "ready" in said:
-            if self.is_current:
-                self.dismiss(True)
+            self.give(True)
         elif "error" in said:
             self._tell(str(said["error"]))
         else:
@@ -117,7 +113,7 @@ class FetchScreen(ModalScreen[bool]):
 
     async def action_leave(self) -> None:
         await self._end()
-        self.dismiss(False)
+        self.give(False)
 
     async def _end(self) -> None:
         """Terminate the child, and kill it if it does not listen."""

@@ -1,0 +1,76 @@
+"""From the form to a run: what the files say about it, and the start once they have said it. It knows no widgets."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tui.form import Form
+from tui.looker import Looker
+
+if TYPE_CHECKING:
+    from trainer.rundir import RunDir
+    from trainer.spec import RunSpec
+
+
+class Launchpad:
+    """`looked_at` is the spec that the form's prospect is about: only that one is started."""
+
+    def __init__(self, form: Form) -> None:
+        self.form = form
+        self.looked_at: RunSpec | None = None
+        self.starting = False
+        self._failure = self._said = ""
+        self._wanted = False  # a start waits for what the files say
+        self._looker = Looker()
+
+    @property
+    def can_start(self) -> bool:
+        return not self.starting and not self.form.reason()
+
+    @property
+    def reason(self) -> str:
+        """What stands in the way, or went wrong; "" where nothing does."""
+        return self._failure or self.form.reason()
+
+    @property
+    def said(self) -> str:
+        """What is good to know; "" where nothing is."""
+        return "starting…" if self.starting else self._said
+
+    def say(self, said: str = "", failure: str = "") -> None:
+        """The form is another one now, or something was done with it: what there is to say about that."""
+        self._said, self._failure = said, failure
+        self._wanted = False
+
+    async def look(self) -> bool:
+        """Ask the files about the form as it stands; whether a start that waited for them can be made now."""
+        spec = self.form.spec()
+        if spec is None:
+            return False
+        self.form.look(await self._looker.look(spec))
+        self.looked_at = spec
+        wanted, self._wanted = self._wanted, False
+        if wanted and self.form.spec() != spec:
+            self._said = "Set for this model: look at the learning rate, then start."
+            return False
+        return wanted
+
+    def wants_look(self) -> bool:
+        """A start is asked for: whether the files must be asked first; it is made once they have answered."""
+        self._wanted = self.form.spec() != self.looked_at
+        return self._wanted
+
+    async def start(self, runs_dir: Path) -> RunDir | None:
+        """Start the run; None where that failed. Where it did not, it stays "starting": another screen comes."""
+        from trainer import launch  # the first frame does not wait for it
+        from trainer.rundir import RunError
+
+        assert self.looked_at is not None
+        try:
+            return await asyncio.to_thread(launch.start, runs_dir, self.looked_at)
+        except RunError as error:
+            self.starting = False
+            self.say(failure=str(error))
+            return None
