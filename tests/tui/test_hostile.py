@@ -5,6 +5,7 @@ The screens stand on a bare app here, without the filter that comes last: it mus
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Iterator
@@ -21,9 +22,12 @@ from textual.widgets import DataTable, Input, Label, OptionList, RichLog, Static
 
 from tests.builders import RunBuilder
 from tests.hostile import SHORT, STRINGS, obeyed
+from tests.tui.data_stage import data_stage
 from tests.tui.form_stage import form_stage, settled
-from tests.tui.stage import Stage, live_screen, live_stage
+from tests.tui.stage import Stage, live_screen, live_stage, until
 from trainer import presets
+from trainer.data.lengths import Extreme, Lengths
+from trainer.data.report import Problem, Report
 from trainer.events import DataRead, Failed, ModelLoaded, ModelSaved, Noted, PhaseEntered
 from trainer.follow import Follower, View
 from trainer.models import FETCHABLE
@@ -31,6 +35,7 @@ from trainer.rundir import Command, RunDir, RunError
 from trainer.spec import RunSpec, SpecError
 from tui.app import FinetuneApp
 from tui.catalogue import Summary
+from tui.data_view import DataView, RowView
 from tui.feed import Look
 from tui.safefilter import AsciiFilter, SafeFilter
 from tui.screens.confirm import ConfirmScreen
@@ -199,6 +204,44 @@ async def test_new_run_from_a_run_of_that_name(tmp_path: Path) -> None:
         app.form_screen.form.origin = STRINGS[name]
         async with app.run_test(size=(80, 24)) as pilot:
             await clean(pilot, name)
+
+
+async def test_data(tmp_path: Path) -> None:
+    app = data_stage(tmp_path / "none.jsonl")
+    async with app.run_test(size=(80, 40)) as pilot:
+        screen = app.data_screen
+        await until(pilot, lambda: screen.view.refusal)
+        for at, (name, text) in enumerate(STRINGS.items()):
+            lengths = Lengths(text, {10: 3, 600: 1}, {1: 4}, 20, Extreme(600, text), Extreme(10, text), 0, 2, text)
+            report = Report(
+                text, text, text, text, 4, 3, 1, problems=(Problem(text, text),), scripts=((text, 1.0),),
+                fingerprint=text, refusal=text if at % 2 else "", lengths=lengths, max_length=512,
+            )  # fmt: skip
+            row = RowView(0, text, ((text, "read"), (text, "learnt"), (text, "cut")), 30, 10)
+            bad = RowView(1, text, why=text, raw=text)
+            with no_hang(name):
+                screen.view = DataView(text, report, bad if at % 3 else row, text if at % 5 == 0 else "", text, text)
+                screen._found = text[:300]
+                screen._show()
+                await clean(pilot, name)
+
+
+async def test_data_files_of_such_names_and_contents(tmp_path: Path) -> None:
+    """Through the worker and back: three files, with a row for each text, whole, as keys, and as names."""
+    whole = [json.dumps({"prompt": text, "completion": text}) for text in SHORT.values()]
+    keys = [json.dumps({text: text, "prompt": 1}) for text in SHORT.values()]
+    for number, rows in enumerate((whole, keys, [*whole, *keys])):
+        file = tmp_path / f"{number}\x9b31m\x7f\u202e[red].jsonl"
+        file.write_text("\n".join(rows) + "\n")
+        app = data_stage(file, allow_bad=1.0)
+        async with app.run_test(size=(80, 30)) as pilot:
+            screen = app.data_screen
+            await until(pilot, lambda screen=screen: screen.view.row or screen.view.refusal)
+            for _ in range(40):
+                await pilot.press("j", "b")
+                await clean(pilot, f"file {number}")
+            await pilot.press("G", "slash", *"[31m", "enter")
+            await clean(pilot, f"file {number}, found")
 
 
 async def test_presets() -> None:

@@ -7,6 +7,7 @@ rounding, because every part is divided by the supervised tokens of the whole ba
 from __future__ import annotations
 
 import random
+from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor
 
 from trainer.backends.local.chat import Encoded
+from trainer.backends.local.tokens import lengths_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,28 +35,32 @@ class BatchOrder:
         self._batch_size = batch_size
         self._seed = seed
         self._epoch = -1
-        self._order: list[int] = []
+        self._order = array("I")  # 4 bytes an example: there may be ten million
 
     def batch(self, epoch: int, place: int) -> list[int]:
         """Example indices of batch `place` (from 0) of `epoch` (from 0); the last one may be smaller."""
         if epoch != self._epoch:
             self._epoch = epoch
-            self._order = list(range(self._examples))
+            self._order = array("I", range(self._examples))
             random.Random(f"{self._seed}/{epoch}").shuffle(self._order)
         begin = place * self._batch_size
-        return self._order[begin : begin + self._batch_size]
+        return self._order[begin : begin + self._batch_size].tolist()
 
 
 def micro_batches(examples: Sequence[Encoded], token_budget: int) -> Iterator[MicroBatch]:
-    """The examples by length, in groups whose padded size stays within `token_budget` (one example always goes)."""
-    group: list[Encoded] = []
-    for example in sorted(examples, key=lambda e: len(e.ids)):
-        if group and (len(group) + 1) * len(example.ids) > token_budget:
-            yield collate(group)
+    """The examples by length, in groups whose padded size stays within `token_budget` (one example always goes).
+
+    An example is looked up when its group is made, so that those of a large set are not in memory together.
+    """
+    lengths = lengths_of(examples)
+    group: list[int] = []
+    for place in sorted(range(len(examples)), key=lengths.__getitem__):
+        if group and (len(group) + 1) * lengths[place] > token_budget:
+            yield collate([examples[one] for one in group])
             group = []
-        group.append(example)
+        group.append(place)
     if group:
-        yield collate(group)
+        yield collate([examples[one] for one in group])
 
 
 def collate(examples: Sequence[Encoded]) -> MicroBatch:

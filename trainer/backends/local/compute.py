@@ -16,6 +16,7 @@ from torch.nn.functional import cross_entropy
 from trainer.backends.local.batches import MicroBatch, micro_batches
 from trainer.backends.local.chat import Encoded
 from trainer.backends.local.model import Loaded
+from trainer.backends.local.tokens import lengths_of, targets_of
 from trainer.rundir import RunError
 
 LOGITS = 2**28  # elements; 1 GiB in float32
@@ -65,7 +66,7 @@ class Compute:
             if stopped():
                 return None
             total += self._summed_loss(micro).to("cpu", torch.float64)
-        return float(total) / sum(example.targets for example in examples)
+        return float(total) / targets_of(examples)
 
     def _summed_loss(self, micro: MicroBatch) -> Tensor:
         """Summed cross-entropy in float32 of the micro-batch's supervised tokens; a scalar on the device."""
@@ -84,7 +85,7 @@ class Compute:
         To be called when the failed try is left: its frames hold the memory of all its activations.
         """
         self.model.zero_grad(set_to_none=True)
-        longest = max(len(example.ids) for example in examples)
+        longest = max(lengths_of(examples))
         if self.token_budget <= longest:
             raise RunError(
                 f"One example of {longest} tokens does not fit in the memory: lower max length, use LoRA, or a "

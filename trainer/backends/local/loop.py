@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 
 import torch
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
@@ -17,7 +17,8 @@ from transformers.utils import logging as transformers_logging
 from trainer.backends.local.batches import BatchOrder
 from trainer.backends.local.blackbox import write_black_box
 from trainer.backends.local.compute import trained
-from trainer.backends.local.prepare import Examples, Setup, prepare
+from trainer.backends.local.prepare import Setup, prepare
+from trainer.backends.local.tokens import Stored
 from trainer.backends.local.training import Saved
 from trainer.control import Control
 from trainer.events import (
@@ -129,8 +130,8 @@ def _evaluate(setup: Setup, control: Control, step: int) -> Generator[Event, Non
     eval_loss = setup.compute.evaluate(setup.eval_set, lambda: control.stop is not None)
     if eval_loss is None:
         return False
-    tokens = sum(example.targets for example in setup.eval_set)
-    found = Evaluated(step, step / setup.plan.steps_per_epoch, eval_loss, tokens, time.perf_counter() - began)
+    tokens, seconds = setup.eval_set.targets, time.perf_counter() - began
+    found = Evaluated(step, step / setup.plan.steps_per_epoch, eval_loss, tokens, seconds)
     yield found
     progress.last = found
     if step == 0:
@@ -178,7 +179,7 @@ def _result(spec: RunSpec, control: Control, setup: Setup, step: int) -> ModelSa
 
 
 def _not_finite(
-    setup: Setup, control: Control, step: int, batch: Examples, loss: float, grad_norm: float
+    setup: Setup, control: Control, step: int, batch: Sequence[Stored], loss: float, grad_norm: float
 ) -> Iterator[Event]:
     """A loss or gradient that is no number would ruin the weights: end before the step, keep the best so far."""
     what, value = ("loss", loss) if not math.isfinite(loss) else ("grad_norm", grad_norm)
