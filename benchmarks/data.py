@@ -7,7 +7,7 @@ the CPU it took in all processes, and the largest process's peak memory. What ea
 
     read       ours: every row parsed, checked, its shape told, exact duplicates counted
                theirs: load_dataset, which checks nothing and writes Arrow
-    tokenize   ours: the above, near duplicates too, then template, tokens and the mask of the assistant's words, on disk
+    tokenize   ours: the above, near duplicates too, then template, tokens and mask of the assistant's words, on disk
                theirs: load_dataset, then a batched map of template and tokenizer on all cores; no mask
                theirs + mask: the prompt tokenized a second time, which is how TRL finds where the answer begins
     again      the same once more, from the cache
@@ -19,6 +19,7 @@ The model is smollm2 where it was fetched, else the built-in toy, whose small vo
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import os
 import random
@@ -87,6 +88,8 @@ if kind != "read":
 
 def main() -> None:
     options = _options()
+    if importlib.util.find_spec("datasets") is None:
+        sys.exit("The comparison needs the package datasets: pip install 'finetunegem[hub]'.")
     model = options.model or str(_model())
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "data.jsonl"
@@ -175,10 +178,8 @@ def _large(file: Path, gigabytes: float, model: str) -> None:
                 out.write(line.replace('"content": "', f'"content": "{rows} ', 1) + "\n")
     took = _run(READ, [str(file), model], f"{file}.cache")
     size = file.stat().st_size / 1e9
-    print(
-        f"\n{size:.1f} GB, {rows:,} rows: read and checked in {took.seconds:.0f} s ({rows / took.seconds:,.0f} rows/s), "
-        f"peak {took.peak:.0f} MB"
-    )
+    speed = f"{rows / took.seconds:,.0f} rows/s, peak {took.peak:.0f} MB"
+    print(f"\n{size:.1f} GB, {rows:,} rows: read and checked in {took.seconds:.0f} s, {speed}")
 
 
 def _model() -> Path:

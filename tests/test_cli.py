@@ -19,6 +19,7 @@ import pytest
 
 from tests.builders import RunBuilder, held
 from trainer import launch, presets, rundir
+from trainer.cache import Cache
 from trainer.events import Finished, StepTaken, decode
 from trainer.follow import Follower
 from trainer.rundir import Command, RunDir
@@ -659,3 +660,21 @@ def test_the_set_up_refuses_what_is_no_python_before_it_makes_anything(tmp_path:
     assert done.stderr == f"finetunegem: PYTHON={python} is no Python of 3.11 or newer\n"
     assert not (tmp_path / ".venv").exists()
     assert not (tmp_path / ".venv.lock").exists()
+
+
+def test_the_cache_of_tokens_can_be_cleared(call: Call) -> None:
+    cache = Cache()
+    with cache.make("a" * 40) as new:
+        (new.path / "tokens").write_bytes(bytes(2_500_000))
+    said = call("data", "--clear-cache")
+    assert (said.code, said.out) == (0, f"0.0 MB taken away from {cache.folder}; 1 in use by a run stay.\n")
+    new.held.release()
+    said = call("data", "--clear-cache")
+    assert (said.code, said.out) == (0, f"2.5 MB taken away from {cache.folder}.\n")
+    assert list(cache.folder.iterdir()) == []
+
+
+def test_data_needs_to_know_which(call: Call) -> None:
+    said = call("data")
+    assert (said.code, said.out) == (2, "")
+    assert "which data?" in said.err

@@ -110,13 +110,15 @@ def _add_others(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 def _add_data(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     told = "what the data are: rows, shape, token lengths, what is cut or left out"
     data = commands.add_parser("data", help=told, description=f"Say {told}. Nothing is trained.")
-    data.add_argument("file", help="a file, a folder of them, a Hugging Face data set, or builtin:codephreak")
+    what = "a file, a folder of them, a Hugging Face data set, or builtin:codephreak"
+    data.add_argument("file", nargs="?", default=None, help=what)
     for name in DATA_KNOBS:
         knob = KNOBS[name]
         help = _help(knob.help, knob.bounds, knob.default)
         data.add_argument(knob.flag, dest=f"knob_{name}", metavar=knob.kind.upper(), default=None, help=help)
     data.add_argument("--row", type=int, default=None, metavar="N", help="show this row as the model will read it")
     data.add_argument("--no-tokens", action="store_true", help="leave the tokens uncounted, which is quick")
+    data.add_argument("--clear-cache", action="store_true", help="take away the tokens kept from earlier runs")
     data.add_argument("--json", action="store_true", help="one JSON object")
 
 

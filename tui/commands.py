@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 
 from trainer import check, launch, models, presets, rundir
 from trainer import spec as specs
+from trainer.cache import Cache
 from trainer.data import DataError
 from trainer.follow import Follower
 from trainer.rundir import Command, Locked, RunDir, RunError
@@ -160,9 +161,21 @@ def _resume(options: argparse.Namespace) -> int:
 
 
 def _data(options: argparse.Namespace) -> int:
+    if options.clear_cache:
+        return _clear_cache()
+    if options.file is None:
+        raise UsageError("finetunegem data: which data? Give a file, a folder or a name (or --clear-cache).")
     from tui import data_command  # only this command reads data so closely
 
     return data_command.data(options)
+
+
+def _clear_cache() -> int:
+    cache = Cache()
+    gone = cache.clear()
+    in_use = f"; {gone.in_use} in use by a run stay" if gone.in_use else ""
+    print(said(f"{gone.size / 1e6:,.1f} MB taken away from {cache.folder}{in_use}."))
+    return 0
 
 
 def _presets(options: argparse.Namespace) -> int:

@@ -95,6 +95,17 @@ def _told(view: DataView, about: str, sentence: str) -> DataView:
     return replace(view, no_tokens=sentence, doing="")
 
 
+def cut_elsewhere(view: DataView, usual: int) -> DataView:
+    """Cut at the next max length worth trying; after the last one comes the first. `usual` is the form's."""
+    report = view.report
+    if report is None or report.lengths is None:
+        return view
+    rungs = sorted({*report.lengths.rungs(), usual})
+    length = next((rung for rung in rungs if rung > report.max_length), rungs[0])
+    said = f"Cut at {length:,} here; u takes that into the form." if length != usual else ""
+    return replace(view, report=reports.at_length(report, length), said=said)
+
+
 def headline(view: DataView) -> Content:
     """The shape and why it is that; what goes on while nothing is known; and why the data are refused."""
     report = view.report

@@ -94,8 +94,10 @@ class Form:
 
     def note(self, name: str) -> str:
         """What is good to know about a field; "" where nothing is."""
-        cut = self.cut[0].cut_sentence(self.cut[1]) if name == "data" and self.cut else ""
-        return self.notes.get(name) or (f"{cut[0].upper()}{cut[1:]}." if cut else "")
+        if name != "data" or self.cut is None or not self.cut[0].cut(self.cut[1]).rows:
+            return self.notes.get(name, "")
+        lengths, max_length = self.cut
+        return f"{lengths.cut_sentence(max_length)}."
 
     @property
     def cut(self) -> tuple[Lengths, int] | None:

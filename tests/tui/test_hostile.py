@@ -226,22 +226,22 @@ async def test_data(tmp_path: Path) -> None:
                 await clean(pilot, name)
 
 
-async def test_data_files_of_such_names_and_contents(tmp_path: Path) -> None:
-    """Through the worker and back: three files, with a row for each text, whole, as keys, and as names."""
-    whole = [json.dumps({"prompt": text, "completion": text}) for text in SHORT.values()]
+@pytest.mark.parametrize("rows", ["texts", "keys", "both"])
+async def test_data_files_of_such_names_and_contents(tmp_path: Path, rows: str) -> None:
+    """Through the worker and back, with a row for each text; as keys it is no data, and shown as it stands."""
+    texts = [json.dumps({"prompt": text, "completion": text}) for text in SHORT.values()]
     keys = [json.dumps({text: text, "prompt": 1}) for text in SHORT.values()]
-    for number, rows in enumerate((whole, keys, [*whole, *keys])):
-        file = tmp_path / f"{number}\x9b31m\x7f\u202e[red].jsonl"
-        file.write_text("\n".join(rows) + "\n")
-        app = data_stage(file, allow_bad=1.0)
-        async with app.run_test(size=(80, 30)) as pilot:
-            screen = app.data_screen
-            await until(pilot, lambda screen=screen: screen.view.row or screen.view.refusal)
-            for _ in range(40):
-                await pilot.press("j", "b")
-                await clean(pilot, f"file {number}")
-            await pilot.press("G", "slash", *"[31m", "enter")
-            await clean(pilot, f"file {number}, found")
+    file = tmp_path / "\x9b31m\x7f\u202e[red].jsonl"
+    file.write_text("\n".join({"texts": texts, "keys": keys, "both": [*texts, *keys]}[rows]) + "\n")
+    app = data_stage(file, allow_bad=1.0)
+    async with app.run_test(size=(80, 30)) as pilot:
+        screen = app.data_screen
+        await until(pilot, lambda: screen.view.row or screen.view.refusal)
+        for _ in range(40):
+            await pilot.press("j", "b")
+            await clean(pilot, rows)
+        await pilot.press("G", "slash", *"[31m", "enter")
+        await clean(pilot, f"{rows}, found")
 
 
 async def test_presets() -> None:

@@ -21,12 +21,12 @@ from textual.widgets import Static
 
 from trainer import models
 from trainer import spec as specs
-from trainer.data import report as reports
 from trainer.spec import RunSpec
 from tui import data_view
 from tui.data_view import DataView
 from tui.data_worker import COMMAND, DataWorker, Said
 from tui.format import cut_middle
+from tui.leafing import Leafing
 from tui.safe import safe
 from tui.screens.help import HelpScreen
 from tui.widgets.ask_line import AskLine
@@ -72,11 +72,9 @@ class DataScreen(Screen[None]):
         self.view = DataView()
         self.changed: dict[str, str] = {}
         self._spec = spec
-        self._length = spec.max_length  # where rows are cut on this screen
-        self._worker = DataWorker(self.hear, command)
         self._found = ""  # the text that was looked for
-        self._waits = False  # for a row
-        self._next: int | None = None  # the row to ask for then
+        self._worker = DataWorker(self.hear, command)
+        self._leafing = Leafing(self._worker, spec.max_length)
 
     def compose(self) -> ComposeResult:
         yield Static(id="head", markup=False)
@@ -111,49 +109,32 @@ class DataScreen(Screen[None]):
     # --- the worker -------------------------------------------------------------------------------------------
 
     def _look(self) -> None:
-        """Ask for everything about the spec as it stands, from the beginning."""
-        self.view, self._waits, self._next = DataView(folder=_folder(self._spec.data)), False, None
-        self._worker.ask("look", spec=vars(self._spec), tokens=True)
-        self._go(0)
+        """Everything about the spec as it stands, from the beginning."""
+        self.view = DataView(folder=_folder(self._spec.data))
+        self._leafing.look(self._spec)
         self._show()
 
     def hear(self, said: Said) -> None:
         """One thing the worker said."""
         before, self.view = self.view, data_view.heard(self.view, said)
-        if said["say"] in ("row", "missing", "error"):
-            self._waits = False
-            if self._next is not None:
-                wanted, self._next = self._next, None
-                self._ask_row(wanted)
-        if not self.query(KeyBar):  # the screen is on its way out
-            return
-        self._show(new_row=self.view.row != before.row)
+        self._leafing.heard(said)
+        if self.query(KeyBar):  # else the screen is on its way out
+            self._show(new_row=self.view.row != before.row)
 
     def _go(self, number: int) -> None:
         """To a row; what was said before is no longer about what is seen."""
-        self.view = replace(self.view, said="")
-        self._ask_row(number)
-
-    def _ask_row(self, number: int) -> None:
-        """One at a time: a key held down asks for the newest and not for all in between."""
         report = self.view.report
-        number = max(0, min(number, report.rows - 1) if report else number)
-        if self._waits:
-            self._next = number
-        else:
-            self._waits = True
-            self._worker.ask("row", number=number, max_length=self._length)
-
-    def _search(self, what: str, **more: object) -> None:
-        self.add_class("-row")
-        self._waits, self._next = True, None
         self.view = replace(self.view, said="")
-        self._worker.ask(what, after=self._at, max_length=self._length, **more)
+        self._leafing.to(max(0, min(number, report.rows - 1) if report else number))
+
+    def _search(self, what: str, text: str = "") -> None:
+        self.add_class("-row")
+        self.view = replace(self.view, said="")
+        self._leafing.search(what, self._at, text)
 
     @property
     def _at(self) -> int:
-        """The number of the row that is shown, or was asked for last."""
-        return self._next if self._next is not None else self.view.row.number if self.view.row else 0
+        return self._leafing.at(self.view.row.number if self.view.row else 0)
 
     # --- what is shown ------------------------------------------------------------------------------------------
 
@@ -192,7 +173,7 @@ class DataScreen(Screen[None]):
         if action == "turn":
             return self.has_class("-small")
         if action == "use":
-            return self._tries
+            return report is not None and report.max_length != self._spec.max_length
         if action in ("row", "find"):
             return True if self.view.row else None
         if action == "find_next":
@@ -229,7 +210,7 @@ class DataScreen(Screen[None]):
         self.query_one(AskLine).ask("find", "Find:", "", self._found)
 
     def action_find_next(self) -> None:
-        self._search("find", text=self._found)
+        self._search("find", self._found)
 
     def action_bad(self) -> None:
         self._search("bad")
@@ -244,34 +225,19 @@ class DataScreen(Screen[None]):
             self._look()
         elif event.text or self._found:
             self._found = event.text or self._found
-            self._search("find", text=self._found)
+            self._search("find", self._found)
 
     def action_length(self) -> None:
         """Another max length for this screen: the cut moves at once, for all lengths are counted."""
-        report = self.view.report
-        if report is None or report.lengths is None:
-            return
-        rungs = sorted({*report.lengths.rungs(), report.lengths.within(self._spec.max_length)})
-        self._length = next((rung for rung in rungs if rung > self._length), rungs[0])
-        said = f"Cut at {self._length:,} here; u takes that into the form." if self._tries else ""
-        if len(rungs) == 1:
-            said = (
-                f"No other max length would cut these rows elsewhere; the model has {report.lengths.limit:,} positions."
-            )
-        self.view = replace(self.view, report=reports.at_length(report, self._length), said=said)
-        self._ask_row(self._at)
+        self.view = data_view.cut_elsewhere(self.view, self._spec.max_length)
+        if self.view.report:
+            self._leafing.max_length = self.view.report.max_length
+            self._leafing.to(self._at)
         self._show()
 
-    @property
-    def _tries(self) -> bool:
-        """Whether the cut stands elsewhere than in the form."""
-        report = self.view.report
-        within = report.lengths.within if report and report.lengths else int
-        return self._length != within(self._spec.max_length)
-
     def action_use(self) -> None:
-        self._take("max_length", str(self._length))
-        self.view = replace(self.view, said=f"Max length {self._length:,} goes into the form.")
+        self._take("max_length", str(self._leafing.max_length))
+        self.view = replace(self.view, said=f"Max length {self._leafing.max_length:,} goes into the form.")
         self._show()
 
     def _take(self, name: str, text: str) -> None:

@@ -132,4 +132,3 @@ def main(arguments: Sequence[str]) -> None:
     with suppress(ChildProcessError):
         while True:
             os.wait()
-

@@ -36,7 +36,7 @@ from trainer.models import ModelInfo
 from trainer.rundir import RunError
 
 BATCH = 256  # examples
-PROCESSES_FROM = 32_000_000  # bytes of data; below, starting processes takes longer than they save
+PROCESSES_FROM = 64_000_000  # bytes of data; below, starting processes takes longer than they save
 SMALL = 50_000_000  # bytes of data that memory may hold when the disk can't
 PROGRESS_SECONDS = 0.5
 _FULL = (errno.ENOSPC, errno.EDQUOT)

@@ -80,7 +80,7 @@ class Words:
         words = self._words(text)
         if words is None:
             return None
-        found = [self._ids[word] for word in words]
+        found = list(map(self._ids.__getitem__, words))
         ends = list(accumulate(map(len, words), initial=0))
         counts = list(accumulate(map(len, found), initial=0))
         places: list[int] = []
