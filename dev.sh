@@ -2,6 +2,7 @@
 # Sets up the environment once, then does one thing in it. `make WORD` calls this; without make: sh dev.sh WORD
 #   run    open the app            test   run the tests          check   lint, types, import contracts
 #   setup  only set up             soak   the long tests: a hundred kills, a hundred lost terminals
+#   bench-data  reading and tokenizing, beside Hugging Face datasets in the same run
 # Knobs: VENV=folder  PYTHON=interpreter  VENV_FLAGS=--system-site-packages (keep a torch that is already there)
 #        TORCH_INDEX=https://download.pytorch.org/whl/cu126 (another build of torch)  CONSTRAINTS= (newest versions)
 set -eu
@@ -87,8 +88,8 @@ word=${1:-run}
 [ $# -eq 0 ] || shift
 bin=$VENV/bin
 case $word in
-    run | setup | test | check | soak) set_up ;;
-    *) say "usage: sh dev.sh run | test | check | soak | setup"; exit 2 ;;
+    run | setup | test | check | soak | bench-data) set_up ;;
+    *) say "usage: sh dev.sh run | test | check | soak | bench-data | setup"; exit 2 ;;
 esac
 case $word in
     run) exec "$bin/finetunegem" "$@" ;;
@@ -100,6 +101,7 @@ case $word in
         "$bin/mypy"
         exec "$bin/lint-imports"
         ;;
+    bench-data) exec "$bin/python" benchmarks/data.py "$@" ;;
     soak)
         "$bin/python" -m tests.soak.kill --kills 100
         OMP_NUM_THREADS=1 exec "$bin/python" -m pytest -m soak "$@"

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from trainer.check import data_path, look_ahead, read_split, settled
-from trainer.data import DataError
+from trainer import check
+from trainer.check import data_path, look_ahead, settled, stamp
+from trainer.data import DataError, load, look, split
 from trainer.spec import RunSpec
 
 
@@ -96,12 +97,75 @@ def test_names_that_are_no_paths_are_left_as_they_are(monkeypatch: pytest.Monkey
 
 
 def test_what_is_read_is_what_was_foreseen(tmp_path: Path) -> None:
-    spec = RunSpec(data=str(data_file(tmp_path, 50)), eval_share=0.2)
-    data, parts = read_split(spec)
-    plan = look_ahead(spec).plan
+    file = data_file(tmp_path, 50)
+    parts = split(load(str(file), near=True), None, 0.2, 42)
+    prospect = look_ahead(RunSpec(data=str(file), eval_share=0.2))
+    assert prospect.plan is not None
+    assert (parts.train, parts.eval) == (prospect.plan.train_examples, prospect.plan.eval_examples) == (40, 10)
+    assert (prospect.shape, prospect.about) == ("prompt/completion", False)
+
+
+def test_columns_and_bad_rows_are_as_a_person_says(tmp_path: Path) -> None:
+    file = tmp_path / "data.jsonl"
+    rows = [{"frage": f"q {n}", "antwort": f"a {n}" if n % 10 else ""} for n in range(40)]
+    file.write_text("\n".join(map(json.dumps, rows)))
+    assert "columns" in look_ahead(RunSpec(data=str(file))).problems["data"]
+    spec = RunSpec(data=str(file), columns="prompt=frage,completion=antwort")
+    said = look_ahead(spec).problems["data"]
+    assert "(and 3 more bad rows): 4 of 40 rows are bad, more than 1%; mend or remove them, " in said
+    prospect = look_ahead(RunSpec(data=str(file), columns=spec.columns, allow_bad=0.1))
+    assert (prospect.problems, prospect.skipped) == ({}, 4)
+
+
+def test_a_folder_is_data(tmp_path: Path) -> None:
+    data_file(tmp_path, 20, "a.jsonl")
+    data_file(tmp_path, 30, "b.jsonl")
+    plan = look_ahead(RunSpec(data=str(tmp_path), eval_share=0.2)).plan
     assert plan is not None
-    assert (len(parts.train), len(parts.eval)) == (plan.train_examples, plan.eval_examples) == (40, 10)
-    assert data.shape == "prompt/completion"
+    assert plan.train_examples + plan.eval_examples == 50
+
+
+def test_of_large_data_only_the_beginning_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = data_file(tmp_path, 20_000)
+    monkeypatch.setattr(check, "LARGE", 100_000)
+    monkeypatch.setattr(check, "look", lambda named, columns: look(named, columns, 50_000))
+    prospect = look_ahead(RunSpec(data=str(file)))
+    assert prospect.about
+    assert prospect.plan is not None
+    assert prospect.plan.train_examples == pytest.approx(18_000, rel=0.1)
+
+
+def test_unchanged_data_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The form asks at every key; other data, other columns or another time of the last change are read."""
+    reads: list[str] = []
+
+    def counting(named: str, columns: str = "") -> object:
+        reads.append(named)
+        return load(named, columns)
+
+    monkeypatch.setattr(check, "load", counting)
+    file = data_file(tmp_path)
+    for epochs in (1, 2, 3):
+        look_ahead(RunSpec(data=str(file), epochs=epochs, seed=epochs, allow_bad=epochs / 10))
+    assert len(reads) == 1
+    look_ahead(RunSpec(data=str(file), columns="prompt=completion,completion=prompt"))
+    data_file(tmp_path, 30)
+    assert stamp(str(file)) != (str(file),)
+    look_ahead(RunSpec(data=str(file)))
+    look_ahead(RunSpec(data=str(data_file(tmp_path, 30, "other.jsonl"))))
+    assert len(reads) == 4
+
+
+def test_a_data_set_of_the_hub_is_not_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(named: str) -> object:
+        raise AssertionError(named)
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("trainer.data.source.find", never)
+    for spec in (RunSpec(data="org/name"), RunSpec(eval_data="hub:org/name:config/test")):
+        prospect = look_ahead(spec)
+        assert (prospect.problems, prospect.plan, prospect.remote) == ({}, None, True)
+        assert settled(spec) == spec
 
 
 def test_a_replayed_run_needs_neither_data_nor_model() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -18,6 +19,7 @@ import pytest
 
 from tests.builders import RunBuilder, held
 from trainer import launch, presets, rundir
+from trainer.cache import Cache
 from trainer.events import Finished, StepTaken, decode
 from trainer.follow import Follower
 from trainer.rundir import Command, RunDir
@@ -178,10 +180,10 @@ GOOD_ROW = '{"prompt": "q", "completion": "a"}\n'
     [
         (None, r"data\.jsonl: there is no such file: check the path\."),
         ("", r"data\.jsonl: the file is empty: give one with a row for each example\."),
-        (GOOD_ROW + "{broken\n", r"data\.jsonl:2: the line is not JSON \(.*\): 1 of 2 rows are bad, .*\."),
-        ('{"question": "q"}\n', r"data\.jsonl:1: the rows have the keys question: wanted are messages; or .*\."),
+        (GOOD_ROW + "{broken\n", r"data\.jsonl:2: it is not JSON \(.*\): 1 of 2 rows are bad, .*\."),
+        ('{"question": "q"}\n', r"data\.jsonl:1: the rows have the keys question: wanted are messages; .*\."),
         (GOOD_ROW, r"data\.jsonl: a validation share of 0\.1 of 1 usable row leaves no validation example: .*\."),
-        ("[" * 100_000, r"data\.jsonl:1: the JSON breaks off here \(nested too deeply\): mend the file\."),
+        ("[" * 100_000, r"data\.jsonl:1: it is nested deeper than 1000 brackets: no row is; mend the file\."),
     ],
 )
 def test_data_that_can_not_be_used_is_one_sentence_and_leaves_no_run(
@@ -433,44 +435,113 @@ def test_a_run_that_has_ended_can_not_be_stopped(call: Call, several: Path) -> N
 # --- data ----------------------------------------------------------------------------------------------------------
 
 
+def good_rows(count: int) -> str:
+    """Rows that have nothing in common."""
+    words = (hashlib.sha256(str(n).encode()).hexdigest() for n in range(count))
+    return "".join(GOOD_ROW.replace('"q"', f'"{word}"') for word in words)
+
+
 def test_good_data_are_counted(call: Call, tmp_path: Path) -> None:
     file = tmp_path / "data.jsonl"
-    file.write_text(GOOD_ROW * 200 + '{"prompt": "q", "completion": ""}\n', "utf-8")
-    assert call("data", file) == Said(
-        0, f"{file}: 201 rows, prompt/completion, 1 bad\n{file}:201: an assistant message is blank\n", ""
-    )
-    said = call("data", file, "--json")
-    assert objects(said.out) == [
-        {
-            "file": str(file), "shape": "prompt/completion", "rows": 201, "examples": 200, "bad_rows": 1,
-            "bad": [{"line": 201, "why": "an assistant message is blank"}],
-        }
-    ]  # fmt: skip
+    file.write_text(good_rows(200) + '{"prompt": "q", "completion": ""}\n', "utf-8")
+    said = call("data", file, "--no-tokens")
+    assert (said.code, said.err) == (0, "")
+    lines = said.out.splitlines()
+    assert lines[0] == str(file)
+    assert lines[1].startswith("shape        prompt/completion: ")
+    assert lines[2] == "rows         201, 1 bad"
+    assert lines[3] == "split        180 training + 20 validation"
+    assert lines[-1] == f"{file}:201: an assistant message is blank"
+
+
+def test_for_machines_data_are_one_object(call: Call, tmp_path: Path) -> None:
+    file = tmp_path / "data.jsonl"
+    file.write_text(good_rows(200) + '{"prompt": "q", "completion": ""}\n', "utf-8")
+    said = call("data", file, "--no-tokens", "--json", "--batch-size", "8", "--eval-share", "0.5", "--row", "201")
+    (found,) = objects(said.out)
+    assert said.code == 0
+    assert (found["source"], found["shape"]) == (str(file), "prompt/completion")
+    assert (found["rows"], found["used"], found["bad"]) == (201, 200, 1)
+    assert found["problems"] == [{"place": f"{file}:201", "why": "an assistant message is blank"}]
+    assert found["fingerprint"] == hashlib.sha256(file.read_bytes()).hexdigest()
+    assert (found["row"]["number"], found["row"]["why"]) == (200, "an assistant message is blank")
+    assert found["lengths"] is None
+    assert "error" not in found
 
 
 def test_the_starter_data_can_be_asked_for(call: Call) -> None:
-    said = call("data", "builtin:codephreak")
+    said = call("data", "builtin:codephreak", "--no-tokens")
     assert said.code == 0
-    assert " rows, messages, 0 bad" in said.out
+    assert "318, none bad" in said.out
+
+
+@pytest.mark.slow
+def test_what_max_length_costs_and_a_row_as_the_model_reads_it(call: Call, tmp_path: Path) -> None:
+    file = tmp_path / "data.jsonl"
+    answers = ["short", *["long " * 100] * 9]
+    rows = [json.dumps({"prompt": f"q{n}", "completion": f"{n} {answer}"}) for n, answer in enumerate(answers)]
+    file.write_text("\n".join(rows), "utf-8")
+    said = call("data", file, "--max-length", "64", "--row", "2")
+    assert (said.code, said.err) == (0, "")
+    assert re.search(r"^cut at 64    9 rows, [\d,]+ tokens \(\d+ %\)$", said.out, re.MULTILINE)
+    assert " cut at 64 " in said.out
+    assert "\n  <|im_start|>assistant\n▌ 1 long long" in said.out
+    assert "── cut here ──" in said.out
+    (found,) = objects(call("data", file, "--max-length", "64", "--json").out)
+    assert found["lengths"]["cut"]["rows"] == 9
+    assert found["lengths"]["model"] == "builtin:tiny"
+
+
+@pytest.mark.slow
+def test_rows_that_the_cut_empties_are_refused(call: Call, tmp_path: Path) -> None:
+    file = tmp_path / "data.jsonl"
+    file.write_text("".join(json.dumps({"prompt": f"{n} {'q ' * 500}", "completion": "a"}) + "\n" for n in range(9)))
+    said = call("data", file, "--max-length", "64")
+    assert said.code == 1
+    assert "9 of 9 rows can't be used, more than 1%: 9 keep no answer within 64 tokens" in said.err
+    assert call("data", file, "--max-length", "64", "--allow-bad", "100%").code == 0
+
+
+def test_columns_settle_what_can_not_be_told(call: Call, tmp_path: Path) -> None:
+    file = tmp_path / "data.csv"
+    file.write_text("frage,antwort\n" + "".join(f"Wo ist {n}?,Da.\n" for n in range(40)), "utf-8")
+    assert call("data", file, "--no-tokens").code == 1
+    said = call("data", file, "--no-tokens", "--columns", "prompt=frage,completion=antwort")
+    assert said.code == 0
+    assert "40, none bad" in said.out
 
 
 def test_bad_data_are_listed_and_refused(call: Call, tmp_path: Path) -> None:
     file = tmp_path / "data.jsonl"
-    file.write_text(GOOD_ROW + "{broken\n", "utf-8")
-    said = call("data", file)
-    assert said.code == 2
-    assert said.out.startswith(f"{file}: 2 rows, prompt/completion, 1 bad\n{file}:2: the line is not JSON (")
-    assert said.err.endswith("1 of 2 rows are bad, more than 1%; mend or remove them.\n")
-    assert objects(call("data", file, "--json").out)[0]["bad_rows"] == 1
+    file.write_text(GOOD_ROW + "{broken\n" + GOOD_ROW, "utf-8")
+    said = call("data", file, "--no-tokens")
+    assert said.code == 1
+    assert f"\n{file}:2: it is not JSON (" in said.out
+    assert "1 of 3 rows are bad, more than 1%; mend or remove them" in said.err
+    assert said.err.count("\n") == 1
+    (found,) = objects(call("data", file, "--json", "--no-tokens").out)
+    assert found["bad"] == 1
+    assert found["error"] == said.err.strip()
 
 
 def test_missing_data_are_one_sentence_and_one_object(call: Call, tmp_path: Path) -> None:
     file = tmp_path / "nowhere.jsonl"
     sentence = f"{file}: there is no such file: check the path."
-    assert call("data", file) == Said(2, "", f"{sentence}\n")
+    assert call("data", file) == Said(1, "", f"{sentence}\n")
     said = call("data", file, "--json")
-    assert (said.code, said.err) == (2, f"{sentence}\n")
-    assert objects(said.out) == [{"file": str(file), "error": sentence}]
+    assert (said.code, said.err) == (1, f"{sentence}\n")
+    (found,) = objects(said.out)
+    assert (found["source"], found["error"], found["rows"]) == (str(file), sentence, 0)
+
+
+@pytest.mark.parametrize(
+    "arguments", [("--max-length", "3"), ("--model", "/nowhere"), ("--row", "0"), ("--row", "999"), ("--seed", "x")]
+)
+def test_wrong_usage_is_told_from_bad_data(call: Call, arguments: tuple[str, str]) -> None:
+    said = call("data", "builtin:codephreak", "--json", *arguments)
+    assert said.code == 2
+    assert said.err.count("\n") == 1
+    assert objects(said.out)[0]["error"] == said.err.strip()
 
 
 # --- presets -------------------------------------------------------------------------------------------------------
@@ -589,3 +660,21 @@ def test_the_set_up_refuses_what_is_no_python_before_it_makes_anything(tmp_path:
     assert done.stderr == f"finetunegem: PYTHON={python} is no Python of 3.11 or newer\n"
     assert not (tmp_path / ".venv").exists()
     assert not (tmp_path / ".venv.lock").exists()
+
+
+def test_the_cache_of_tokens_can_be_cleared(call: Call) -> None:
+    cache = Cache()
+    with cache.make("a" * 40) as new:
+        (new.path / "tokens").write_bytes(bytes(2_500_000))
+    said = call("data", "--clear-cache")
+    assert (said.code, said.out) == (0, f"0.0 MB taken away from {cache.folder}; 1 in use by a run stay.\n")
+    new.held.release()
+    said = call("data", "--clear-cache")
+    assert (said.code, said.out) == (0, f"2.5 MB taken away from {cache.folder}.\n")
+    assert list(cache.folder.iterdir()) == []
+
+
+def test_data_needs_to_know_which(call: Call) -> None:
+    said = call("data")
+    assert (said.code, said.out) == (2, "")
+    assert "which data?" in said.err

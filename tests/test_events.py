@@ -39,6 +39,7 @@ EVENTS: list[Event] = [
     PhaseEntered("tokenizing", 3, 270),
     Noted('a note: "quotes", \\, größe, 数据, \x1b]0;x\x07, \ud83d\nsecond line'),
     DataRead("messages", 270, 30, 27_400, 16_200, 2, 1),
+    DataRead("messages", 270, 30, 27_400, 16_200, 2, 1, 812, 302, 2, 5, 3, 1, 2, "e387bf02", "5c1f77aa"),
     ModelLoaded("builtin:tiny", 1_984_512, 1_984_512, "cpu", "float32"),
     Planned(5, 68, 340, 34),
     StepTaken(1, 0.0147, 7.25, 5.9e-5, 12.5, 412, 0.21),
@@ -111,6 +112,12 @@ def test_a_newer_logs_fields_are_left_out() -> None:
 
 def test_an_older_logs_missing_fields_have_their_defaults() -> None:
     assert decode(line("phase_entered", phase="loading")).event == PhaseEntered("loading", 0, 0)
+
+
+def test_an_older_logs_data_are_read_without_what_it_did_not_count() -> None:
+    counts = {"train_examples": 270, "eval_examples": 30, "train_tokens": 27_400, "supervised_tokens": 16_200}
+    old = line("data_read", shape="messages", **counts, skipped=2, truncated=1)
+    assert decode(old).event == DataRead("messages", 270, 30, 27_400, 16_200, 2, 1)
 
 
 def test_a_whole_number_where_a_float_belongs_is_a_float() -> None:

@@ -107,6 +107,17 @@ def test_a_count_below_one_or_not_whole_is_refused(name: str, raw: object) -> No
     assert said.startswith(f"{KNOBS[name].label} must be a whole number from 1 to ")
 
 
+@pytest.mark.parametrize("raw", ["5%", " 5 % ", "0.05", 0.05, "5e-2"])
+def test_a_share_can_be_typed_in_percent(raw: object) -> None:
+    assert (specs.parse("allow_bad", raw), specs.parse("eval_share", raw)) == (0.05, 0.05)
+
+
+@pytest.mark.parametrize(("name", "raw"), [("allow_bad", "101%"), ("allow_bad", "%"), ("learning_rate", "5%")])
+def test_percent_are_of_something_and_at_most_all_of_it(name: str, raw: str) -> None:
+    with pytest.raises(specs.SpecError):
+        specs.parse(name, raw)
+
+
 def test_an_empty_field_is_said_to_be_empty() -> None:
     assert problem("epochs", "") == "Epochs must be a whole number from 1 to 1000, but it is empty."
 

@@ -1,11 +1,13 @@
 """Everything that can be found wrong with a spec before anything is spent, and what the run will be.
 
-Reads files, loads no model and no torch: the form, the command line and the backend ask the same questions here.
+Reads files, loads no model and no torch: the form, the command line and the backend ask the same questions here. It
+asks no network: of a data set of the hub that is not fetched yet nothing is known before the run.
 """
 
 from __future__ import annotations
 
 import os
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,27 +15,40 @@ from typing import TypeVar
 
 from trainer import models
 from trainer import spec as specs
-from trainer.data import DataError, DataSet, Split, load, split
+from trainer.data import DataError, DataSet, load, look, split
+from trainer.data import folder as folders
+from trainer.data import source as sources
+from trainer.data.source import Source
 from trainer.plan import Plan, make_plan
 from trainer.spec import RunSpec
 
 T = TypeVar("T")
+Stamp = tuple[object, ...]
 BUILTIN_DATA = Path(__file__).parent.parent / "presets"
+LARGE = 256_000_000  # bytes, from which on only the beginning is read here; the whole is read when the run starts
+PACKED = 4  # so many times its size a packed file takes to read
+KEPT = 4  # accounts, for the next question about the same data
 
 
 @dataclass(frozen=True, slots=True)
 class Prospect:
-    """What a spec comes to: problems by field (then the rest may be None), the plan and the model."""
+    """What a spec comes to: problems by field (then the rest may be None), the plan and the model.
+
+    `about`: the counts are estimated from the beginning of large data. `remote`: the data are on the hub, and nothing
+    is known of them yet.
+    """
 
     problems: dict[str, str]
     plan: Plan | None
     model: models.ModelInfo | None
     shape: str = ""
     skipped: int = 0
+    about: bool = False
+    remote: bool = False
 
 
 def data_path(data: str) -> Path:
-    """The file a spec's `data` or `eval_data` names. Raises DataError for an unknown built-in."""
+    """The file or folder a spec's `data` or `eval_data` names. Raises DataError for an unknown built-in."""
     if not data.startswith("builtin:"):
         return models.expanded(data).absolute()
     file = BUILTIN_DATA / f"{data.removeprefix('builtin:')}.jsonl"
@@ -43,10 +58,21 @@ def data_path(data: str) -> Path:
     return file
 
 
-def read_split(spec: RunSpec) -> tuple[DataSet, Split]:
-    """The data file, and the examples a run trains and evaluates on. Raises DataError."""
-    data = _load(spec.data)
-    return data, split(data, _load(spec.eval_data) if spec.eval_data else None, spec.eval_share, spec.seed)
+def source(data: str) -> Source:
+    """The files that a spec's `data` or `eval_data` names; those of the hub are fetched. Raises DataError."""
+    return sources.find(_named(data))
+
+
+def stamp(data: str) -> Stamp:
+    """What data are known again by: paths, sizes and times of the last change."""
+    try:
+        if not data or sources.on_hub(_named(data)):
+            return (data,)
+        path = data_path(data)
+        files = folders.look(path).files if path.is_dir() else (path,)
+        return (data, *((str(file), (seen := file.stat()).st_size, seen.st_mtime_ns, seen.st_ino) for file in files))
+    except (DataError, OSError, ValueError):
+        return (data,)
 
 
 def settled(spec: RunSpec) -> RunSpec:
@@ -64,23 +90,43 @@ def look_ahead(spec: RunSpec) -> Prospect:
         return Prospect({}, None, None)
     problems: dict[str, str] = {}
     model = _try(problems, "model", lambda: models.look_up(spec.model))
-    data = _try(problems, "data", lambda: _load(spec.data))
-    eval_data = _try(problems, "eval_data", lambda: _load(spec.eval_data)) if spec.eval_data else None
+    if any(sources.on_hub(_named(data)) for data in (spec.data, spec.eval_data)):
+        return Prospect(problems, None, model, remote=True)
+    data = _try(problems, "data", lambda: _account(spec.data, spec))
+    eval_data = _try(problems, "eval_data", lambda: _account(spec.eval_data, spec)) if spec.eval_data else None
     if data is None or "eval_data" in problems:
         return Prospect(problems, None, model)
     parts = _try(problems, "eval_share", lambda: split(data, eval_data, spec.eval_share, spec.seed))
-    plan = make_plan(spec, len(parts.train), len(parts.eval)) if parts else None
-    return Prospect(problems, plan, model, data.shape, len(data.bad))
+    plan = make_plan(spec, parts.train, parts.eval) if parts else None
+    skipped = data.rows - data.used
+    return Prospect(problems, plan, model, data.shape.name, skipped, data.estimated)
+
+
+def _named(data: str) -> str:
+    return str(data_path(data)) if data.startswith("builtin:") else data
 
 
 def _is_path(value: str) -> bool:
-    return bool(value) and not value.startswith("builtin:")
+    return bool(value) and not value.startswith("builtin:") and not sources.on_hub(value)
 
 
-def _load(data: str) -> DataSet:
+_known: OrderedDict[Stamp, DataSet] = OrderedDict()  # the form asks at every key
+
+
+def _account(data: str, spec: RunSpec) -> DataSet:
+    """The account of all of the data, or where they are large of their beginning. Raises DataError."""
     if not data:
         raise DataError("No data file is given.")
-    return load(data_path(data)).check()
+    key = (*stamp(data), spec.columns)
+    known = _known.get(key)
+    if known is None:
+        found = source(data)
+        size = sum(file.size * (PACKED if file.packing else 1) for file in found.files)
+        known = (look if size > LARGE else load)(_named(data), spec.columns)
+        _known[key] = known
+        while len(_known) > KEPT:
+            _known.popitem(last=False)
+    return known.check(spec.allow_bad)
 
 
 def _try(problems: dict[str, str], field: str, look: Callable[[], T]) -> T | None:

@@ -48,7 +48,13 @@ class Noted:
 
 @dataclass(frozen=True, slots=True)
 class DataRead:
-    """The data as it will be trained on; counts are examples, tokens are after the cut at max length."""
+    """The data as it will be trained on; counts are examples, tokens are after the cut at max length.
+
+    `skipped` are all rows that are not used, `bad` those of them that are bad; `tokens_cut` is what the cut at max
+    length takes from the `truncated`. `fingerprint` is the SHA-256 of the data file (of several: see
+    `trainer.data.source.fingerprint`). `exact` and `near` count training rows of which an earlier one says the same,
+    `leak` validation rows that stand in the training data too.
+    """
 
     shape: str
     train_examples: int
@@ -57,6 +63,15 @@ class DataRead:
     supervised_tokens: int
     skipped: int
     truncated: int
+    tokens_cut: int = 0
+    rows: int = 0
+    bad: int = 0
+    exact: int = 0
+    near: int = 0
+    leak: int = 0
+    files: int = 0
+    fingerprint: str = ""
+    eval_fingerprint: str = ""
 
 
 @dataclass(frozen=True, slots=True)

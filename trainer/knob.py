@@ -13,6 +13,7 @@ from trainer.secrets import looks_like_key
 
 Value = int | float | str
 Group = Literal["main", "model", "data", "method", "schedule", "run"]
+OF = "of the "  # how the unit of a share begins
 NO_KEYS = (
     "what looks like a key or password: keys are taken from the environment (HF_TOKEN, GEMINI_API_KEY), never from "
     "settings."
@@ -131,7 +132,7 @@ def convert(knob: Knob, raw: object) -> Value:
         raise ValueError("not a plain value")
     if knob.kind in ("choice", "text"):
         return _word(knob, raw)
-    number = _number(raw) if knob.kind == "int" else float(raw)
+    number = _number(raw) if knob.kind == "int" else _share(raw) if knob.unit.startswith(OF) else float(raw)
     assert knob.low is not None
     assert knob.high is not None
     if not knob.low <= number <= knob.high or (knob.above_low and number == knob.low):  # NaN is refused here too
@@ -148,6 +149,13 @@ def _number(raw: int | float | str) -> int:
     if not isinstance(raw, int) and whole != float(raw):
         raise ValueError("not whole")
     return whole
+
+
+def _share(raw: int | float | str) -> float:
+    """A part of something: 0.05, "0.05" and "5%" are the same."""
+    if isinstance(raw, str) and raw.rstrip().endswith("%"):
+        return float(raw.rstrip()[:-1]) / 100
+    return float(raw)
 
 
 def _word(knob: Knob, raw: object) -> str:

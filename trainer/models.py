@@ -14,9 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import platformdirs
-
 from trainer import TRUST_CODE as TRUST_CODE
+from trainer import cache
 
 BUILTIN = Path(__file__).parent.parent / "presets" / "models"
 FETCHABLE = {"smollm2": "SmolLM2-135M-Instruct"}
@@ -45,7 +44,7 @@ class ModelInfo:
 
 def cache_dir(name: str) -> Path:
     """Where a fetched model lies."""
-    return Path(platformdirs.user_cache_dir("finetunegem", appauthor=False)) / "models" / name
+    return cache.root() / "models" / name
 
 
 def look_up(model: str) -> ModelInfo:

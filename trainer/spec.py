@@ -109,7 +109,8 @@ class RunSpec:
         "builtin:codephreak",
         "Data file",
         "data",
-        "JSON or JSONL with messages, instruction/input/output, prompt/completion or text_input/output.",
+        "A file or a folder of them: JSONL, JSON, CSV, Parquet or text, also as gz or zst; or a Hugging Face data set, "
+        "org/name. Chats, questions and answers, preference sets and plain text are told apart.",
     )
     eval_share: float = knob(
         0.1,
@@ -125,6 +126,23 @@ class RunSpec:
         "Validation file",
         "data",
         "A file of its own for eval loss, in any shape the data file may have; empty: the share is used.",
+    )
+    columns: str = knob(
+        "",
+        "Columns",
+        "data",
+        "What stands in which column, where that can't be told: prompt=question,completion=answer, or messages=chat, "
+        "or text=body; beside them system=..., input=... and tools=... Empty: told by their names.",
+    )
+    allow_bad: float = knob(
+        0.01,
+        "Bad rows allowed",
+        "data",
+        "The share of rows that may be left out because they can't be read, teach nothing, or keep no answer within "
+        "max length; 5% or 0.05. With more the run does not start.",
+        unit="of the rows",
+        ge=0.0,
+        le=1.0,
     )
     method: Literal["full", "lora"] = knob(
         "full",

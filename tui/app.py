@@ -76,6 +76,14 @@ class FinetuneApp(Curtained, PlainCrash):
         """What the first frame does not wait for."""
         gc.enable()
         threading.Thread(target=_import_screens, name="screens", daemon=True).start()
+        self.run_worker(self._revive, thread=True)
+
+    def _revive(self) -> None:
+        """Runs that died with the machine and shall go on by themselves do so now."""
+        launch = importlib.import_module("trainer.launch")
+        for run in launch.revive(self.runs_dir):
+            said = safe(f"{run.name} had died unasked and goes on.", limit=200, one_line=True)
+            self.call_from_thread(self.notify, said, markup=False)
 
     def action_copy(self) -> None:
         """Ctrl-C copies what is selected and says how to leave, which it may have been pressed for."""

@@ -19,6 +19,7 @@ from tui.cli import default_runs_dir
 from tui.safe import safe
 
 HIDDEN = ("backend",)
+DATA_KNOBS = ("model", "max_length", "columns", "allow_bad", "eval_share", "eval_data", "batch_size", "epochs", "seed")
 
 
 def run(arguments: list[str]) -> int:
@@ -95,9 +96,7 @@ def _add_others(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     resume.add_argument("--trust-remote-code", action="store_true", help="let code that comes with the model run")
     resume.add_argument("--detach", action="store_true", help="start it and return; print its name")
     resume.add_argument("--json", action="store_true", help="print the events as they stand in the log")
-    data = commands.add_parser("data", help="what a data file holds, as it would be read")
-    data.add_argument("file", help="a JSON or JSONL file, or builtin:codephreak")
-    data.add_argument("--json", action="store_true", help="one JSON object")
+    _add_data(commands)
     presets = commands.add_parser("presets", help="all presets")
     presets.add_argument("--json", action="store_true", help="one JSON object a preset")
     doctor = commands.add_parser("doctor", help="whether this machine is ready, and what would end a run here")
@@ -106,6 +105,21 @@ def _add_others(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     fetch.add_argument("model", choices=sorted(FETCHABLE), help=", ".join(FETCHABLE.values()))
     for parser in (listing, attach, stop, resume, doctor):
         _add_runs_dir(parser)
+
+
+def _add_data(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    told = "what the data are: rows, shape, token lengths, what is cut or left out"
+    data = commands.add_parser("data", help=told, description=f"Say {told}. Nothing is trained.")
+    what = "a file, a folder of them, a Hugging Face data set, or builtin:codephreak"
+    data.add_argument("file", nargs="?", default=None, help=what)
+    for name in DATA_KNOBS:
+        knob = KNOBS[name]
+        help = _help(knob.help, knob.bounds, knob.default)
+        data.add_argument(knob.flag, dest=f"knob_{name}", metavar=knob.kind.upper(), default=None, help=help)
+    data.add_argument("--row", type=int, default=None, metavar="N", help="show this row as the model will read it")
+    data.add_argument("--no-tokens", action="store_true", help="leave the tokens uncounted, which is quick")
+    data.add_argument("--clear-cache", action="store_true", help="take away the tokens kept from earlier runs")
+    data.add_argument("--json", action="store_true", help="one JSON object")
 
 
 def _add_runs_dir(parser: argparse.ArgumentParser, default: Path | str = argparse.SUPPRESS) -> None:

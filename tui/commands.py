@@ -16,7 +16,8 @@ from collections.abc import Callable, Mapping
 
 from trainer import check, launch, models, presets, rundir
 from trainer import spec as specs
-from trainer.data import DataError, load
+from trainer.cache import Cache
+from trainer.data import DataError
 from trainer.follow import Follower
 from trainer.rundir import Command, Locked, RunDir, RunError
 from trainer.secrets import redact
@@ -160,21 +161,20 @@ def _resume(options: argparse.Namespace) -> int:
 
 
 def _data(options: argparse.Namespace) -> int:
-    try:
-        data = load(check.data_path(options.file))
-    except DataError as error:
-        if options.json:
-            print(redact(json.dumps({"file": options.file, "error": str(error)})))
-        raise
-    if options.json:
-        bad = [{"line": row.line, "why": row.why} for row in data.bad[:20]]
-        counts = {"rows": data.rows, "examples": len(data.examples), "bad_rows": len(data.bad)}
-        print(redact(json.dumps({"file": str(data.file), "shape": data.shape, **counts, "bad": bad})))
-    else:
-        print(said(f"{data.file}: {data.rows:,} rows, {data.shape}, {len(data.bad)} bad"))
-        for row in data.bad[:20]:
-            print(said(f"{data.file}:{row.line}: {row.why}"))
-    data.check()
+    if options.clear_cache:
+        return _clear_cache()
+    if options.file is None:
+        raise UsageError("finetunegem data: which data? Give a file, a folder or a name (or --clear-cache).")
+    from tui import data_command  # only this command reads data so closely
+
+    return data_command.data(options)
+
+
+def _clear_cache() -> int:
+    cache = Cache()
+    gone = cache.clear()
+    in_use = f"; {gone.in_use} in use by a run stay" if gone.in_use else ""
+    print(said(f"{gone.size / 1e6:,.1f} MB taken away from {cache.folder}{in_use}."))
     return 0
 
 

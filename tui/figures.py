@@ -114,7 +114,8 @@ def facts(view: View) -> str:
         device = safe(f"{model.device}, {model.dtype}", limit=60, one_line=True)
         parts += [f"{format.count(model.parameters)} parameters, {share}", device]
     if data := view.state.data:
-        parts.append(f"{data.train_examples:,} training and {data.eval_examples:,} validation examples")
+        cut = f", {data.truncated:,} of them cut" if data.truncated else ""
+        parts.append(f"{data.train_examples:,} training and {data.eval_examples:,} validation examples{cut}")
         parts.append(f"{format.count(data.train_tokens)} tokens an epoch")
     return " · ".join(parts)
 

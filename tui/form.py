@@ -1,6 +1,6 @@
 """The form's state: what stands in every field, what is wrong with it, and why a field does not matter now.
 
-Texts in, a RunSpec out. It knows no widgets and reads no files: what files say comes in as a `Prospect`.
+Texts in, a RunSpec out. It knows no widgets and reads no files: what files say comes in as an `Outlook`.
 """
 
 from __future__ import annotations
@@ -14,10 +14,12 @@ from trainer import spec as specs
 from trainer.spec import KNOBS, RunSpec, Value
 
 if TYPE_CHECKING:
-    from trainer.check import Prospect
+    from trainer.data.lengths import Lengths
+    from tui.ahead import Outlook
 
 HIDDEN = frozenset({"backend"})
 MAIN = tuple(name for name, knob in KNOBS.items() if knob.group == "main")
+READ_ANEW = ("data", "eval_data", "columns", "allow_bad")
 LORA_ONLY = frozenset({"lora_rank", "lora_alpha", "lora_dropout"})
 
 
@@ -40,7 +42,7 @@ class Form:
         self.notes: dict[str, str] = {}
         self.touched: set[str] = set()
         self.unshown = set(self.texts)
-        self.prospect: Prospect | None = None
+        self.prospect: Outlook | None = None
         self._settled_model = self.texts["model"]
         for name, text in self.texts.items():
             self._check(name, text)
@@ -54,12 +56,13 @@ class Form:
         self._check(name, text)
         if self.prospect is not None:  # what the files said about the old text is no longer true
             problems = {field: text for field, text in self.prospect.problems.items() if field != name}
-            plan = None if name in ("data", "eval_data") else self.prospect.plan  # counted in the old file
-            self.prospect = replace(self.prospect, problems=problems, plan=plan)
+            plan = None if name in READ_ANEW else self.prospect.plan  # counted in the old file
+            lengths = None if name in (*READ_ANEW, "model") else self.prospect.lengths
+            self.prospect = replace(self.prospect, problems=problems, plan=plan, lengths=lengths)
         if name == "method" and name not in self.problems:
             self._suggest_rate()
 
-    def look(self, prospect: Prospect) -> None:
+    def look(self, prospect: Outlook) -> None:
         """What the files say about the spec as it stands; another model may bring another learning rate."""
         self.prospect = prospect
         info = prospect.model
@@ -88,6 +91,32 @@ class Form:
             return f"{models.FETCHABLE[self.fetchable]} is not here yet: ctrl+f fetches it."
         seen = self.prospect.problems if self.prospect else {}
         return self.problems.get(name) or seen.get(name, "")
+
+    def note(self, name: str) -> str:
+        """What is good to know about a field; "" where nothing is."""
+        if name != "data" or self.cut is None or not self.cut[0].cut(self.cut[1]).rows:
+            return self.notes.get(name, "")
+        lengths, max_length = self.cut
+        return f"{lengths.cut_sentence(max_length)}."
+
+    @property
+    def cut(self) -> tuple[Lengths, int] | None:
+        """The rows' lengths and where they are cut, once both are known."""
+        lengths = self.prospect.lengths if self.prospect else None
+        if lengths is None or "max_length" in self.problems:
+            return None
+        return lengths, int(specs.parse("max_length", self.texts["max_length"]))
+
+    def hear(self, lengths: Lengths) -> None:
+        """The rows were counted in the model's tokens."""
+        if self.prospect is not None:
+            self.prospect = replace(self.prospect, lengths=lengths)
+
+    def take(self, changes: Mapping[str, str]) -> None:
+        """Fields that were changed elsewhere for the person, who asked for it there."""
+        for name, text in changes.items():
+            self.edit(name, text)
+            self.unshown.add(name)
 
     def reason(self) -> str:
         """The first thing that stands in the way of starting; "" where nothing does."""

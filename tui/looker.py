@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 from trainer.spec import RunSpec
 
 if TYPE_CHECKING:
-    from trainer.check import Prospect
-    from tui.ahead import Ahead
+    from tui.ahead import Ahead, Outlook
 
 
 async def around() -> str:
@@ -29,16 +28,16 @@ class Looker:
 
     def __init__(self) -> None:
         self._ahead: Ahead | None = None
-        self._reading: asyncio.Future[Prospect] | None = None
+        self._reading: asyncio.Future[Outlook] | None = None
 
-    async def look(self, spec: RunSpec) -> Prospect:
+    async def look(self, spec: RunSpec) -> Outlook:
         """What the spec comes to, as `check.look_ahead` says it."""
         while self._reading is not None and not self._reading.done():
             await asyncio.wait([self._reading])
         self._reading = asyncio.ensure_future(asyncio.to_thread(self._read, spec))
         return await asyncio.shield(self._reading)
 
-    def _read(self, spec: RunSpec) -> Prospect:
+    def _read(self, spec: RunSpec) -> Outlook:
         """In the thread, its imports too: the first frame does not wait for what reads data."""
         from tui.ahead import Ahead
 

@@ -15,10 +15,11 @@ from tui.format import cut_middle
 from tui.safe import safe
 
 if TYPE_CHECKING:
-    from trainer.check import Prospect
+    from tui.ahead import Outlook
 
 NAME = 44  # columns for where the form comes from: a row of 80 holds it and what stands around it
 READING = ": being read …"
+REMOTE = ": on the Hugging Face hub, fetched when the run starts"
 Line = tuple[str, str, str]  # a word, a name that may be shortened, and the rest
 
 
@@ -42,27 +43,41 @@ def lines(form: Form) -> list[Line]:
     if prospect is None:
         return [("Model", model, ""), ("Data", data, READING), ("Run", "", "")]
     if prospect.plan is None and not form.reason():
-        return [("Model", model, _model(prospect)), ("Data", data, READING), ("Run", "", "")]
-    return [("Model", model, _model(prospect)), ("Data", data, _data(prospect)), ("Run", "", _run(prospect))]
+        known = REMOTE if prospect.remote else READING
+        return [("Model", model, _model(prospect)), ("Data", data, known), ("Run", "", "")]
+    rows = _data(prospect) + _cut(form)
+    return [("Model", model, _model(prospect)), ("Data", data, rows), ("Run", "", _run(prospect))]
 
 
-def _model(prospect: Prospect) -> str:
+def _model(prospect: Outlook) -> str:
     info = prospect.model
     if info is None:
         return ""
     return f", {size_in_words(info)}" + (f": {info.note}" if info.note else "")
 
 
-def _data(prospect: Prospect) -> str:
+def _data(prospect: Outlook) -> str:
     if prospect.plan is None:
         return ""
-    return f" · {prospect.shape}, {prospect.skipped} {'row' if prospect.skipped == 1 else 'rows'} skipped"
+    about = "about " if prospect.about and prospect.skipped else ""
+    rows = "row" if prospect.skipped == 1 else "rows"
+    return f" · {prospect.shape}, {about}{prospect.skipped:,} {rows} skipped"
 
 
-def _run(prospect: Prospect) -> str:
+def _cut(form: Form) -> str:
+    """What max length costs: "237 of 999 cut at 512"; "" where that is nothing, or not counted yet."""
+    if form.cut is None or form.prospect is None or form.prospect.plan is None:
+        return ""
+    lengths, max_length = form.cut
+    cut = lengths.cut(max_length).rows
+    return f", {cut:,} of {lengths.rows:,} cut at {lengths.within(max_length):,}" if cut else ""
+
+
+def _run(prospect: Outlook) -> str:
     """The total first, so that a narrow screen cuts what matters least."""
     plan = prospect.plan
     if plan is None:
         return ""
-    examples = f"{plan.train_examples} train + {plan.eval_examples} validation examples"
-    return f"{plan.total_steps} steps, {plan.steps_per_epoch} per epoch · {examples}"
+    about = "about " if prospect.about else ""
+    examples = f"{plan.train_examples:,} train + {plan.eval_examples:,} validation examples"
+    return f"{about}{plan.total_steps:,} steps, {plan.steps_per_epoch:,} per epoch · {examples}"

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
-from tests.e2e.link import fill, opened
+from tests.e2e.link import fill, opened, steps
 from tests.e2e.stage import kill_host, replayed
 from trainer.events import StepTaken
 from trainer.rundir import RunDir
@@ -62,6 +62,8 @@ def compare(folder: Path, freeze: Freeze, turns: int, seconds: float) -> Compari
     run = replayed(folder, steps=int(4 * turns * (seconds + 10) / PACE), seconds=PACE, eval_every=10**9)
     frozen = contextmanager(freeze)
     try:
+        while steps(run) < 10:  # it reads the recorded run first
+            time.sleep(0.1)
         for _ in range(turns):
             found.free.append(_stretch(run, seconds))
             with frozen(folder):

@@ -7,6 +7,7 @@ the filter that comes last: it must not be needed.
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -26,9 +27,12 @@ from textual.widgets import DataTable, Input, Label, OptionList, RichLog, Static
 
 from tests.builders import RunBuilder
 from tests.hostile import SHORT, STRINGS, obeyed
+from tests.tui.data_stage import data_stage
 from tests.tui.form_stage import form_stage, settled
-from tests.tui.stage import Stage, live_screen, live_stage
+from tests.tui.stage import Stage, live_screen, live_stage, until
 from trainer import presets
+from trainer.data.lengths import Extreme, Lengths
+from trainer.data.report import Problem, Report
 from trainer.events import DataRead, Failed, ModelLoaded, ModelSaved, Noted, PhaseEntered
 from trainer.follow import Follower, View
 from trainer.models import FETCHABLE
@@ -39,6 +43,7 @@ from tui import figures
 from tui.app import FinetuneApp
 from tui.catalogue import Summary
 from tui.crash import report
+from tui.data_view import DataView, RowView
 from tui.feed import Look
 from tui.form import Form
 from tui.outcome import outcome
@@ -166,6 +171,7 @@ def said_of_a_crash(text: str) -> Iterator[str]:
 @pytest.mark.parametrize("say", [said_of_a_run, said_in_the_table, said_of_a_form, said_of_a_crash])
 def test_words(say: Callable[[str], Iterator[str]]) -> None:
     for name, text in STRINGS.items():
+        spec_of(text)  # may take its time: 5 MB are looked through for keys
         with no_hang(name):
             for words in say(text):
                 assert obeyed(words) == "", name
@@ -182,11 +188,11 @@ async def test_live_and_its_sheets(tmp_path: Path, wire: Wire, share: int) -> No
     async with app.run_test(size=(60, 30)) as pilot:
         screen = live_screen(app)
         screen.workers.cancel_all()  # the feed; what is looked at comes from here
-        for name, (folder, model, problem, *texts) in turns(STRINGS, 9, share):
-            screen.run = named(tmp_path, folder)
-            screen._spec, screen._spec_problem = spec_of(model)
-            looks = [Look(view) for view in views(base, texts)] + [Look(View(base, "running"), problem)]
-            for look in looks:
+        for at in range(6):  # one kind of view after the other: a change of kind lays the whole screen out anew
+            for name, (folder, model, problem, *texts) in turns(STRINGS, 9, 2 * share):
+                screen.run = named(tmp_path, folder)
+                screen._spec, screen._spec_problem = spec_of(model)
+                look = [*map(Look, views(base, texts)), Look(View(base, "running"), problem)][at]
                 with no_hang(f"{look.view.status} of {name}"):
                     screen.take(look)
                     await wire.clean(pilot, f"{look.view.status} of {name}")
@@ -283,13 +289,13 @@ async def test_new_run(tmp_path: Path, wire: Wire, share: int) -> None:
         paths = [field for field in app.screen.query(Input) if field.name in ("name", "model", "data", "eval_data")]
         numbers = [field for field in app.screen.query(Input) if field not in paths]
         assert len(paths) == 4
-        for at, (name, texts) in enumerate(turns(SHORT, 6, share)):
+        for at, (name, texts) in enumerate(turns(SHORT, 6, 2 * share)):
             with no_hang(name):
                 for field, text in zip((*paths, numbers[at % len(numbers)]), texts, strict=False):
                     field.value = text
                 app.screen.query_one(LaunchBar).said = texts[-1]
                 await wire.clean(pilot, name)
-            if at % 8 == 0:
+            if at % 4 == 0:
                 await pilot.pause(0.4)  # the files are looked at: what is said of them holds the text too
                 await wire.clean(pilot, f"{name}, looked at")
 
@@ -314,32 +320,68 @@ async def test_new_run_from_a_run_of_that_name(tmp_path: Path, wire: Wire, name:
         await wire.clean(pilot, name)
 
 
+# --- the data screen ------------------------------------------------------------------------------------------------
+
+
+async def test_data(tmp_path: Path, wire: Wire) -> None:
+    app = data_stage(tmp_path / "none.jsonl")
+    async with app.run_test(size=(80, 40)) as pilot:
+        screen = app.data_screen
+        await until(pilot, lambda: screen.view.refusal)
+        for at, (name, text) in enumerate(STRINGS.items()):
+            lengths = Lengths(text, {10: 3, 600: 1}, {1: 4}, 20, Extreme(600, text), Extreme(10, text), 0, 2, text)
+            report = Report(
+                text, text, text, text, 4, 3, 1, problems=(Problem(text, text),), scripts=((text, 1.0),),
+                fingerprint=text, refusal=text if at % 2 else "", lengths=lengths, max_length=512,
+            )  # fmt: skip
+            row = RowView(0, text, ((text, "read"), (text, "learnt"), (text, "cut")), 30, 10)
+            bad = RowView(1, text, why=text, raw=text)
+            with no_hang(name):
+                screen.view = DataView(text, report, bad if at % 3 else row, text if at % 5 == 0 else "", text, text)
+                screen._found = text[:300]
+                screen._show()
+                await wire.clean(pilot, name)
+
+
+@pytest.mark.parametrize("rows", ["texts", "keys", "both"])
+async def test_data_files_of_such_names_and_contents(tmp_path: Path, wire: Wire, rows: str) -> None:
+    """Through the worker and back, with a row for each text; as keys it is no data, and shown as it stands."""
+    texts = [json.dumps({"prompt": text, "completion": text}) for text in SHORT.values()]
+    keys = [json.dumps({text: text, "prompt": 1}) for text in SHORT.values()]
+    file = tmp_path / "\x9b31m\x7f\u202e[red].jsonl"
+    file.write_text("\n".join({"texts": texts, "keys": keys, "both": [*texts, *keys]}[rows]) + "\n")
+    app = data_stage(file, allow_bad=1.0)
+    async with app.run_test(size=(80, 30)) as pilot:
+        screen = app.data_screen
+        await until(pilot, lambda: screen.view.row or screen.view.refusal)
+        for _ in range(40):
+            await pilot.press("j", "b")
+            await wire.clean(pilot, rows)
+        await pilot.press("G", "slash", *"[31m", "enter")
+        await wire.clean(pilot, f"{rows}, found")
+
+
 # --- sheets -----------------------------------------------------------------------------------------------------------
 
 
-async def test_presets(wire: Wire) -> None:
+@SHARE
+async def test_presets(wire: Wire, share: int) -> None:
     folder = presets.user_dir()
     folder.mkdir(parents=True)
     for at, text in enumerate(SHORT.values()):
-        try:
-            quoted = '"' + "".join(f"\\U{ord(sign):08x}" for sign in text) + '"'
-            (folder / f"values{at}.toml").write_text(f"model = {quoted}\nname = {quoted}\n", "utf-8")
-            (folder / f"key{at}.toml").write_text(f"{quoted} = 1\n", "utf-8")
-            (folder / f"raw{at}.toml").write_text(text, "utf-8", errors="surrogatepass")
-        except UnicodeEncodeError:
-            continue
+        quoted = '"' + "".join(f"\\U{ord(sign):08x}" for sign in text) + '"'
+        kinds = (f"model = {quoted}\nname = {quoted}\n", f"{quoted} = 1\n", text)
+        for kind in range(3) if share == 1 else (at % 3,):
+            (folder / f"{kind}-{at}.toml").write_text(kinds[kind], "utf-8", errors="surrogatepass")
     room = Room()
     app = Stage(room)
-    async with app.run_test(size=(120, 50)) as pilot:
+    async with app.run_test(size=(120, 2000)) as pilot:
         room.lay(ChoosePreset())
         await pilot.pause()
-        options = app.screen.query_one(OptionList)
-        options.styles.max_height = 1200
-        options.styles.height = 1200
-        sheet = room.query_one(ChoosePreset)
-        for at in range(0, 1200, 40):
-            sheet.scroll_to(y=at, animate=False)
-            await wire.clean(pilot, f"options from {at}")
+        options = room.query_one(OptionList)
+        options.styles.max_height = options.styles.height = options.option_count * 3
+        await wire.clean(pilot, "all of them")
+        assert options.option_count > len(SHORT)
 
 
 @SHARE
@@ -352,7 +394,7 @@ async def test_questions_fetches_and_names(wire: Wire, share: int) -> None:
             with no_hang(name):
                 room.lay(asked)
                 await wire.clean(pilot, name)
-                asked.query_one(Input).value = text
+                asked.query_one(Input).value = text[:200]
                 asked._tell(origin)
                 await wire.clean(pilot, name)
                 room.lay(question)
@@ -376,17 +418,16 @@ async def test_questions_fetches_and_names(wire: Wire, share: int) -> None:
 class Careless(App[None]):
     """What nobody made harmless, in the widgets that take it as it is: all of it at once, in a very tall terminal."""
 
-    CSS = "* { height: auto; max-height: 10000; }"
+    CSS = "* { height: auto; max-height: 5000; }"
 
     def compose(self) -> ComposeResult:
-        for text in SHORT.values():
-            yield Static(text, markup=False)
-            yield Label(Text(text, style="link https://example.invalid"), markup=False)
-            yield Input(text)
+        everything = "\n".join(SHORT.values())
+        yield Static(everything, markup=False)
+        yield Label(Text(everything, style="link https://example.invalid"), markup=False)
+        yield TextArea(everything.encode("utf-8", "replace").decode())
+        yield OptionList(*SHORT.values(), markup=False)
         yield DataTable[Text]()
         yield RichLog()
-        yield OptionList(*SHORT.values(), markup=False)
-        yield TextArea("\n".join(SHORT.values()).encode("utf-8", "replace").decode())
 
     def on_mount(self) -> None:
         table = self.query_one(DataTable)
@@ -396,11 +437,26 @@ class Careless(App[None]):
             self.query_one(RichLog).write(text)
 
 
+class OneLine(App[None]):
+    def compose(self) -> ComposeResult:
+        yield Input()
+
+
 async def test_the_last_filter_holds_for_text_that_somebody_forgot(wire: Wire) -> None:
     app = Careless()
     app._filters.append(SafeFilter())
-    async with app.run_test(size=(100, 6000)) as pilot:
+    async with app.run_test(size=(100, 3000)) as pilot:
         await wire.clean(pilot, "all of them")
+        assert all(widget.region.bottom < 3000 for widget in app.screen.children)
+
+
+async def test_the_last_filter_holds_for_what_is_pasted_into_a_line(wire: Wire) -> None:
+    app = OneLine()
+    app._filters.append(SafeFilter())
+    async with app.run_test(size=(80, 5)) as pilot:
+        for name, text in SHORT.items():
+            app.query_one(Input).value = text
+            await wire.clean(pilot, name)
 
 
 def test_the_app_has_the_filter_after_all_others(tmp_path: Path) -> None:

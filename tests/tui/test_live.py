@@ -11,7 +11,7 @@ import pytest
 
 from tests.builders import RunBuilder, held
 from tests.tui.stage import LARGE, MIDDLE, SMALL, Stage, live_screen, live_stage, shows
-from trainer.events import Evaluated, ModelSaved, Noted, PhaseEntered, Planned, StepTaken
+from trainer.events import DataRead, Evaluated, ModelSaved, Noted, PhaseEntered, Planned, StepTaken
 from trainer.follow import Follower
 from trainer.rundir import RunDir
 from trainer.spec import RunSpec
@@ -32,6 +32,12 @@ def builder(tmp_path: Path) -> RunBuilder:
 def all_fits(app: Stage) -> bool:
     """Whether nothing on the screen has to be scrolled to."""
     return app.screen.max_scroll_y == 0 and app.screen.max_scroll_x == 0
+
+
+async def test_the_rows_that_are_cut_are_among_the_facts(builder: RunBuilder) -> None:
+    builder.prepared().add(DataRead("messages", 270, 30, 27_400, 16_200, 0, 23)).trained(10)
+    async with live_stage(builder).run_test(size=MIDDLE) as pilot:
+        await shows(pilot, "270 training and 30 validation examples, 23 of them cut")
 
 
 @SIZES

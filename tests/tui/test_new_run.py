@@ -96,11 +96,11 @@ async def test_what_this_run_will_be(tmp_path: Path) -> None:
 
 
 async def test_other_epochs_do_not_read_the_data_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    reads: list[Path] = []
+    reads: list[str] = []
 
-    def counting(file: Path) -> object:
+    def counting(file: str, *more: str) -> object:
         reads.append(file)
-        return load(file)
+        return load(file, *more)
 
     monkeypatch.setattr("trainer.check.load", counting)
     app = form_stage(tmp_path)
@@ -118,9 +118,9 @@ async def test_other_epochs_do_not_read_the_data_again(tmp_path: Path, monkeypat
 async def test_a_slow_file_does_not_hold_up_typing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     go_on = threading.Event()
 
-    def slowly(file: Path) -> object:
+    def slowly(*named: str) -> object:
         go_on.wait(20)
-        return load(file)
+        return load(*named)
 
     monkeypatch.setattr("trainer.check.load", slowly)
     app = form_stage(tmp_path)
@@ -143,10 +143,10 @@ async def test_the_numbers_of_the_old_file_are_not_said_of_a_new_one(
     go_on = threading.Event()
     other = data_file(tmp_path, rows=80, name="other.jsonl")
 
-    def slowly(file: Path) -> object:
-        if file == other:
+    def slowly(file: str, *more: str) -> object:
+        if file == str(other):
             go_on.wait(20)
-        return load(file)
+        return load(file, *more)
 
     monkeypatch.setattr("trainer.check.load", slowly)
     app = form_stage(tmp_path)

@@ -1,103 +1,211 @@
-"""A data file as conversations, with an account of what was read and what was left out."""
+"""The account of a source: how many rows it has, what shape they are, which are bad and why, and what stands twice.
+
+It holds counts and not rows, so that ten million rows are as light as ten: who wants the examples reads them again,
+one by one, in the same order. Whether a model can use a row (its template, its max length) is not known here.
+"""
 
 from __future__ import annotations
 
-import json
-from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
+import importlib
+import itertools
+import zlib
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
-from trainer.data.rows import BadRow, DataError, Row, read_rows
-from trainer.data.shapes import WANTED, Message, RowError, Shape, conversation, shape_of
-from trainer.secrets import redact
+import orjson
 
-__all__ = ["MAX_BAD_SHARE", "BadRow", "DataError", "DataSet", "Example", "Message", "load"]
+from trainer.data.duplicates import Duplicates, Finder
+from trainer.data.errors import DataError, shown
+from trainer.data.messages import Conversation, LeftOut, RowError
+from trainer.data.rows import BadRow, Row, place, read_rows
+from trainer.data.shapes import Shape, conversation, detect
+from trainer.data.source import Source, find
+from trainer.data.stream import head
 
 MAX_BAD_SHARE = 0.01
+FIRST_BAD = 20  # of the bad rows are kept with their reason
+LOOKED_AT = 1000  # rows that the shape is told by
+GLANCE = 8_000_000  # bytes of rows that `look` reads
+_OFTEN = 2000  # rows between two words of progress
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One conversation to learn from, and the line it begins on."""
+    """One conversation to learn from, the line it begins on, and the index of its file in the source."""
 
-    messages: tuple[Message, ...]
+    conversation: Conversation
     line: int
+    file: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class DataSet:
-    file: Path
-    shape: str
-    examples: tuple[Example, ...]
-    bad: tuple[BadRow, ...]
+    """`rows` are used, bad, or left out since they are not to be learnt from (a KTO set's bad answers).
+
+    `bad` holds the first of the `bad_count` bad rows. Where only the beginning was looked at, `estimated` is true and
+    all counts are worked out from it.
+    """
+
+    source: Source
+    shape: Shape
+    rows: int
+    bad_count: int = 0
+    left_out: int = 0
+    bad: tuple[BadRow, ...] = ()
+    duplicates: Duplicates = field(default_factory=Duplicates)
+    estimated: bool = False
 
     @property
-    def rows(self) -> int:
-        return len(self.examples) + len(self.bad)
+    def used(self) -> int:
+        return self.rows - self.bad_count - self.left_out
 
-    def check(self) -> DataSet:
+    @property
+    def name(self) -> str:
+        """For sentences: the file's path, or what the person named."""
+        files = self.source.files
+        return shown(files[0].path) if len(files) == 1 else shown(self.source.named)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Sentences on what a person may not expect."""
+        note = self.duplicates.note
+        return (*self.source.notes, *((f"{self.name}: {note}.",) if note else ()))
+
+    def place(self, row: BadRow | Example) -> str:
+        """ "path:line"."""
+        return place(self.source, BadRow(row.line, "", row.file))
+
+    def examples(self) -> Iterator[Example]:
+        """All rows that are used, in order, read again."""
+        for row in read_rows(self.source):
+            found = _understood(row, self.shape)
+            if isinstance(found, Conversation):
+                yield Example(found, row.line, row.file)
+
+    def check(self, allow_bad: float = MAX_BAD_SHARE) -> DataSet:
         """Itself, if few enough rows are bad; else raises DataError naming the first."""
-        if len(self.bad) > MAX_BAD_SHARE * self.rows:
-            first = self.bad[0]
-            others = f" (and {len(self.bad) - 1} more bad rows)" if len(self.bad) > 1 else ""
+        if self.bad_count > allow_bad * self.rows:
             raise DataError(
-                f"{self.file}:{first.line}: {first.why}{others}: {len(self.bad)} of {self.rows} rows are bad, "
-                f"more than {MAX_BAD_SHARE:.0%}; mend or remove them."
+                too_many_bad(self.place(self.bad[0]), self.bad[0].why, self.bad_count, self.rows, allow_bad)
             )
         return self
 
 
-def load(file: Path) -> DataSet:
-    """Read a whole file. Raises DataError when it is damaged or none of its rows has a known shape.
+def too_many_bad(where: str, why: str, bad: int, rows: int, allowed: float) -> str:
+    """The sentence that refuses data, naming the first of its bad rows."""
+    others = f" (and {bad - 1:,} more bad row{'s' if bad > 2 else ''})" if bad > 1 else ""
+    return (
+        f"{where}: {why}{others}: {bad:,} of {rows:,} rows are bad, more than {100 * allowed:g}%; "
+        "mend or remove them, or allow more with --allow-bad."
+    )
 
-    Bad rows are left out and listed; whether they are too many is `DataSet.check`'s question.
+
+def load(named: str, columns: str = "", *, near: bool = False) -> DataSet:
+    """The account of a whole source, see `reading`."""
+    going = reading(find(named), columns, near=near)
+    while True:
+        try:
+            next(going)
+        except StopIteration as done:
+            found: DataSet = done.value
+            return found
+
+
+def reading(source: Source, columns: str = "", *, near: bool = False) -> Generator[int, None, DataSet]:
+    """Read all of a source; yields now and then how many rows that are so far, and returns the account.
+
+    `near` looks for near duplicates too, and not only for exact ones: it takes half as long again, and loads numpy.
+    Raises DataError when a file is damaged or the rows have no shape that is known; whether too many are bad is
+    `DataSet.check`'s question.
     """
-    rows: list[Row] = []
+    rows = read_rows(source)
+    first = list(itertools.islice(rows, LOOKED_AT))
+    shape = shape_of(source, first, columns)
+    finder = Finder(importlib.import_module("trainer.data.near").Sketches() if near else None)
+    number, bad_count, left_out = 0, 0, 0
     bad: list[BadRow] = []
-    for row in read_rows(file):
-        rows.append(row) if isinstance(row, Row) else bad.append(row)
-    shapes = [shape_of(row.value) for row in rows]
-    counted = Counter(shape.name for shape in shapes if shape)
-    if not counted:
-        raise _no_shape(file, rows, bad)
-    main = counted.most_common(1)[0][0]
-    examples: list[Example] = []
-    for row, shape in zip(rows, shapes, strict=True):
-        result = _example(row, shape, main)
-        examples.append(result) if isinstance(result, Example) else bad.append(result)
-    return DataSet(file, main, tuple(examples), tuple(sorted(bad, key=lambda row: row.line)))
+    for number, row in enumerate(itertools.chain(first, rows), start=1):
+        found = _understood(row, shape)
+        if isinstance(found, Conversation):
+            finder.add(found)
+        elif found is None:
+            left_out += 1
+        else:
+            bad_count += 1
+            if len(bad) < FIRST_BAD:
+                bad.append(found)
+        if number % _OFTEN == 0:
+            yield number
+    return DataSet(source, shape, number, bad_count, left_out, tuple(bad), finder.found())
 
 
-def _example(row: Row, shape: Shape | None, main: str) -> Example | BadRow:
-    if not isinstance(row.value, Mapping):
-        return BadRow(row.line, "the row is not an object")
-    if shape is None:
-        return BadRow(row.line, f"the row has {_keys(row.value)}, not the keys of {main}")
-    if shape.name != main:
-        return BadRow(row.line, f"the row is {shape.name} while most are {main}")
+def look(named: str, columns: str = "", most: int = GLANCE) -> DataSet:
+    """The account of the beginning of a source, about `most` bytes of rows, and how many rows there may be in all.
+
+    Exact, and not `estimated`, where the source is no larger. Raises DataError as `reading` does.
+    """
+    source = find(named)
+    rows = read_rows(source)
+    taken: list[Row | BadRow] = []
+    size = 0
+    for row in rows:
+        taken.append(row)
+        size += _size(row)
+        if size > most:
+            break
+    else:
+        return load(named, columns)
+    shape = shape_of(source, taken[:LOOKED_AT], columns)
+    found = [_understood(row, shape) for row in taken]
+    bad = [one for one in found if isinstance(one, BadRow)]
+    scale = estimate(source, taken) / len(taken)
+    account = DataSet(source, shape, len(taken), len(bad), found.count(None), tuple(bad[:FIRST_BAD]), estimated=True)
+    counts = {name: round(scale * getattr(account, name)) for name in ("rows", "bad_count", "left_out")}
+    return replace(account, **counts)
+
+
+def estimate(source: Source, rows: Sequence[Row | BadRow]) -> int:
+    """How many rows there may be in a source that begins with these."""
+    first = source.files[0]
+    if not first.packing and first.format in ("jsonl", "csv", "tsv", "text"):
+        start, _ = head(first.path)
+        lines = rows[-1].line - rows[0].line + 1 if rows[-1].file == 0 else len(rows)
+        mean = len(start) / max(1, start.count(b"\n")) * lines / len(rows)
+    else:
+        sample = b",".join(orjson.dumps(row.value) for row in rows[:LOOKED_AT] if isinstance(row, Row))
+        packs = first.packing or first.format == "parquet"  # each in its own way, this is one
+        mean = len(zlib.compress(sample) if packs else sample) / max(1, min(LOOKED_AT, len(rows)))
+    return max(len(rows), round(source.size / max(1.0, mean)))
+
+
+def _size(row: Row | BadRow) -> int:
+    return len(orjson.dumps(row.value)) if isinstance(row, Row) else 100
+
+
+def _understood(row: Row | BadRow, shape: Shape) -> Conversation | BadRow | None:
+    """What the row says; why it is bad; or None for one that is not to be learnt from."""
+    if isinstance(row, BadRow):
+        return row
     try:
-        return Example(conversation(row.value, shape), row.line)
+        return conversation(row.value, shape)
+    except LeftOut:
+        return None
     except RowError as error:
-        return BadRow(row.line, str(error))
+        return BadRow(row.line, str(error), row.file)
 
 
-def _no_shape(file: Path, rows: list[Row], bad: list[BadRow]) -> DataError:
-    if bad:
-        return DataError(f"{file}:{bad[0].line}: {bad[0].why}: mend the file; no row of it can be read.")
+def shape_of(source: Source, first: Sequence[Row | BadRow], columns: str) -> Shape:
+    """The shape of a source that begins with these rows. Raises DataError, with the place in front."""
+    rows = [row for row in first if isinstance(row, Row)]
+    if not first:
+        raise DataError(f"{shown(source.files[0].path)}: there is no row in it: give data with a row for each example.")
     if not rows:
-        return DataError(f"{file}: the list is empty: give one with a row for each example.")
-    value = rows[0].value
-    found = _keys(value) if isinstance(value, Mapping) else f"{_kind(value)}, not an object"
-    return DataError(f"{file}:{rows[0].line}: the rows have {found}: wanted are {WANTED}.")
-
-
-def _kind(value: object) -> str:
-    """What a JSON value is, in JSON's words."""
-    kinds: dict[type, str] = {list: "a list", str: "a string", int: "a number", float: "a number"}
-    return kinds.get(type(value)) or json.dumps(value)
-
-
-def _keys(row: Mapping[str, object]) -> str:
-    names = ", ".join(" ".join(redact(str(key))[:30].split()) for key in list(row)[:6])
-    return f"the keys {names}" if names else "no keys"
+        bad = first[0]
+        assert isinstance(bad, BadRow)
+        raise DataError(f"{place(source, bad)}: {bad.why}: mend the file; no row of it can be read.")
+    try:
+        shape = detect([row.value for row in rows], columns)
+    except DataError as error:
+        raise DataError(f"{place(source, rows[0])}: {error}") from None
+    assert shape is not None
+    return shape

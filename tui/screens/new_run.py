@@ -18,7 +18,8 @@ from textual.events import Resize
 from textual.widgets import Input, Static
 
 from trainer import presets
-from trainer.spec import KNOBS, Value
+from trainer import spec as specs
+from trainer.spec import KNOBS, RunSpec, Value
 from tui.form import MAIN, Form
 from tui.launchpad import Launchpad
 from tui.looker import around
@@ -31,9 +32,11 @@ from tui.widgets.start_button import StartButton
 from tui.widgets.stepper import Stepper
 
 if TYPE_CHECKING:
+    from tui.data_worker import Counter
     from tui.widgets.choice import Choice
     from tui.widgets.more import More
 
+IDLE = 2.0  # seconds without a key before rows are counted in tokens
 DEBOUNCE = 0.15  # seconds after the last key before files are looked at
 WIDE = 160  # columns from which on More stands beside the three
 TALL = 32  # rows from which on there is some air between them
@@ -65,6 +68,7 @@ class NewRunScreen(Room):
         Binding("ctrl+s", "save", "Save", id="new_run.save", tooltip="Save these settings as a preset"),
         Binding("ctrl+o", "choose", "Presets", id="new_run.choose", tooltip="Fill in the form from a preset"),
         Binding("ctrl+t", "more", "More", id="new_run.more", tooltip="Model, data, LoRA and all the rest"),
+        Binding("f2", "data", "Data", id="new_run.data", tooltip="Look at the data: what is read, learnt and cut"),
         Binding("ctrl+f", "fetch", "Fetch", id="new_run.fetch", tooltip="Fetch the model", priority=True),
         Binding("ctrl+l", "runs", "Runs", id="new_run.runs", tooltip="All runs, live and ended"),
         Binding("f1", "help", "Keys", id="new_run.keys", tooltip="All keys and what they do"),
@@ -76,6 +80,7 @@ class NewRunScreen(Room):
         self.pad = Launchpad(self.form)
         self._more: More | None = None
         self._more_was_open = False
+        self._counter: Counter | None = None
 
     def compose(self) -> ComposeResult:
         yield Static(heading(self.form), id="head", markup=False)
@@ -96,6 +101,10 @@ class NewRunScreen(Room):
         self._look(0.0)
         self._look_around()
         self._make_more()
+
+    async def on_unmount(self) -> None:
+        if self._counter is not None:
+            await self._counter.end()
 
     def on_resize(self, event: Resize) -> None:
         if (event.size.width >= WIDE or event.size.height >= ROOMY) and not self._more_was_open:
@@ -133,8 +142,23 @@ class NewRunScreen(Room):
         await asyncio.sleep(delay)
         start_now = await self.pad.look()
         self._show()
+        spec = self.form.spec()
+        if spec is not None and self.form.prospect is not None and self.form.prospect.lengths is None:
+            self._count(spec)
         if start_now:
             self.action_start()
+
+    @work(exclusive=True, group="count")
+    async def _count(self, spec: RunSpec) -> None:
+        """Beside all this, once the form stands still: how many rows max length cuts."""
+        await asyncio.sleep(IDLE)
+        from tui.data_worker import Counter  # the first frame does not wait for it
+
+        self._counter = Counter()
+        lengths = await self._counter.count(spec)
+        if lengths is not None and self.form.spec() == spec:
+            self.form.hear(lengths)
+            self._show()
 
     @work(group="around")
     async def _look_around(self) -> None:
@@ -250,6 +274,20 @@ class NewRunScreen(Room):
         from tui.sheets.fetch import FetchSheet
 
         self.lay(FetchSheet(self.form.fetchable), lambda fetched: fetched and self._look(0.0))
+
+    def action_data(self) -> None:
+        """Look at the data as they will be read; a field that is wrong has its default there."""
+        from tui.screens.data import DataScreen
+
+        self._catch_up()
+        right = {name: text for name, text in self.form.texts.items() if name not in self.form.problems}
+        self.app.push_screen(DataScreen(specs.make(right), self._take))
+
+    def _take(self, changes: Mapping[str, str]) -> None:
+        """What the Data screen was asked to change."""
+        self.form.take(changes)
+        self._show()
+        self._look(0.0)
 
     def action_runs(self) -> None:
         self.cockpit.open_home()

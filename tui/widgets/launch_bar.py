@@ -57,4 +57,4 @@ class LaunchBar(Widget, can_focus=False):
 def _fit(name: str, rest: str, width: int) -> Content:
     """Name and rest on one row; a long name (a path) loses its middle."""
     name = cut_middle(safe(name, one_line=True), max(12, width - cell_len(rest)))
-    return Content(name + rest).truncate(width, ellipsis=True)
+    return Content(name + safe(rest, one_line=True)).truncate(width, ellipsis=True)

@@ -52,6 +52,6 @@ class More(Vertical):
         form = self._form
         for row in self.query(KnobRow):
             name = row.knob.name
-            row.tell(form.problem(name), form.off(name), form.notes.get(name, ""))
+            row.tell(form.problem(name), form.off(name), form.note(name))
             if name in form.unshown:
                 row.put(form.texts[name])

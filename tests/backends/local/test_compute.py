@@ -44,8 +44,8 @@ def setup(make_model: ModelMaker, make_data: DataMaker) -> Callable[[str, str], 
         for name, parameter in loaded.model.named_parameters():
             if "lora_B" in name:  # zero at first, which would hide the gradients of lora_A
                 nn.init.normal_(parameter, std=0.05)
-        examples = data.load(make_data(9)).examples
-        return Compute(loaded, len(tokenizer)), [encode(tokenizer, example.messages, 96) for example in examples]
+        examples = data.load(str(make_data(9))).examples()
+        return Compute(loaded, len(tokenizer)), [encode(tokenizer, example.conversation, 96) for example in examples]
 
     return make
 

@@ -9,7 +9,7 @@ import re
 import shutil
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -29,12 +29,13 @@ from transformers import (
 
 from tests.backends.local.conftest import DataMaker, ModelMaker
 from tests.backends.local.runs import SpecMaker, at, notes, only, whole
-from trainer import check
-from trainer.backends.local import loop, prepare, train
+from trainer.backends.local import encoder, loop, train
 from trainer.backends.local.batches import BatchOrder
-from trainer.backends.local.chat import Encoded, encode
+from trainer.backends.local.chat import Encoded, encode, encode_many
 from trainer.backends.local.compute import Compute
+from trainer.cache import Cache
 from trainer.control import Control, Stop
+from trainer.data import Conversation, load, split
 from trainer.events import (
     CheckpointFailed,
     CheckpointSaved,
@@ -196,8 +197,9 @@ def test_the_steps_are_those_of_a_plain_loop(spec: SpecMaker, tmp_path: Path) ->
     wanted = spec(warmup=0.0)
     model = AutoModelForCausalLM.from_pretrained(wanted.model)
     tokenizer = AutoTokenizer.from_pretrained(wanted.model)
-    _, parts = check.read_split(wanted)
-    examples = [encode(tokenizer, example.messages, 512) for example in parts.train]
+    data = load(wanted.data)
+    sides = zip(data.examples(), split(data, None, wanted.eval_share, wanted.seed).held_out, strict=True)
+    examples = [encode(tokenizer, example.conversation, 512) for example, held_out in sides if not held_out]
     order = BatchOrder(len(examples), 4, wanted.seed)
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.01, weight_decay=0.0)
     losses: list[float] = []
@@ -499,11 +501,16 @@ def test_examples_without_an_answer_left_are_counted(spec: SpecMaker, tmp_path: 
     (tmp_path / "long.json").write_text(json.dumps(rows), encoding="utf-8")
     held_out = tmp_path / "held-out.json"
     held_out.write_text(json.dumps(rows[:2]), encoding="utf-8")
-    wanted = spec(data=str(tmp_path / "long.json"), eval_data=str(held_out), max_length=64)
+    wanted = spec(data=str(tmp_path / "long.json"), eval_data=str(held_out), max_length=64, allow_bad=0.25)
     events = whole(wanted, tmp_path / "run")
     (read,) = only(DataRead, events)
     assert (read.train_examples, read.eval_examples, read.skipped, read.truncated) == (6, 2, 2, 0)
-    assert "2 of 8 training rows have no answer left within 64 tokens: left out." in notes(events)
+    assert (read.rows, read.bad, read.exact, read.leak) == (10, 2, 6, 2)
+    assert "2 of 8 rows have no answer left within 64 tokens: left out." in notes(events)
+    assert sentence(spec(**{**vars(wanted), "allow_bad": 0.2}), tmp_path / "again") == (
+        f"{tmp_path}/long.json:1: no answer is left within max length 64 (raise it) (and 1 more bad row): 2 of 8 rows "
+        "are bad, more than 20%; mend or remove them, or allow more with --allow-bad."
+    )
 
 
 def test_a_row_that_the_template_refuses_is_left_out_and_said(
@@ -512,24 +519,24 @@ def test_a_row_that_the_template_refuses_is_left_out_and_said(
     """One in more than a hundred is skipped, as a bad row of the file would be; more end the run in a sentence."""
     refused = {1}
 
-    def choosy(tokenizer: Any, messages: Any, longest: int) -> Encoded:
-        calls.append(1)
-        if len(calls) in refused:
-            raise RunError("The chat template refuses a conversation: no.")
-        return encode(tokenizer, messages, longest)
+    def choosy(tokenizer: Any, talks: Sequence[Conversation], longest: int) -> list[Encoded | RunError]:
+        encoded = encode_many(tokenizer, talks, longest)
+        return [RunError("The template says no.") if at in refused else one for at, one in enumerate(encoded)]
 
-    calls: list[int] = []
-    monkeypatch.setattr(prepare, "encode", choosy)
-    wanted = spec(data=str(make_data(160)), epochs=1, batch_size=64)
+    monkeypatch.setattr(encoder, "encode_many", choosy)
+    data = make_data(160)
+    wanted = spec(data=str(data), epochs=1, batch_size=64)
     events = whole(wanted, tmp_path)
-    assert "1 of 120 training rows are left out. line 1: The chat template refuses" in notes(events)
+    assert f"{data}:2: The template says no." in notes(events)
+    assert "1 of 160 rows are refused by the chat template: left out." in notes(events)
     (read,) = only(DataRead, events)
-    assert (read.train_examples, read.eval_examples, read.skipped) == (119, 40, 1)
+    assert (read.train_examples + read.eval_examples, read.skipped, read.bad) == (159, 1, 1)
 
-    calls.clear()
-    refused.update({2, 3})
-    assert sentence(wanted, tmp_path / "again").startswith(
-        "3 of 120 training rows can't be used with this model. line "
+    refused.add(7)
+    Cache().clear()
+    assert sentence(wanted, tmp_path / "again") == (
+        f"{data}:2: The template says no (and 1 more bad row): 2 of 160 rows are bad, more than 1%; mend or remove "
+        "them, or allow more with --allow-bad."
     )
 
 
@@ -556,11 +563,11 @@ def test_an_error_in_the_middle_keeps_the_best_so_far(
 
 def test_max_length_is_within_the_models_positions(spec: SpecMaker, tmp_path: Path, make_model: ModelMaker) -> None:
     """GPT-2 has a table of positions and no more: a longer example would end in an index error."""
-    rows = [{"prompt": "say", "completion": "ls -la " * 300}] * 4
+    rows = [{"prompt": "say", "completion": f"ls -la {number} " * 300} for number in range(4)]
     (tmp_path / "long.json").write_text(json.dumps(rows), encoding="utf-8")
     wanted = spec(model=str(make_model("gpt2")), data=str(tmp_path / "long.json"), max_length=4096, epochs=1)
     events = whole(wanted, tmp_path / "run")
-    assert "3 of 3 training examples are cut at 256 tokens." in notes(events)
+    assert "3 of 3 training examples are cut at 256 tokens: " in notes(events)
     assert only(StepTaken, events)[0].num_tokens == 3 * 256
 
 

@@ -7,6 +7,7 @@ rounding, because every part is divided by the supervised tokens of the whole ba
 from __future__ import annotations
 
 import random
+from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor
 
 from trainer.backends.local.chat import Encoded
+from trainer.backends.local.tokens import lengths_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,44 +35,49 @@ class BatchOrder:
         self._batch_size = batch_size
         self._seed = seed
         self._epoch = -1
-        self._order: list[int] = []
+        self._order = array("I")  # 4 bytes an example: there may be ten million
 
     def batch(self, epoch: int, place: int) -> list[int]:
         """Example indices of batch `place` (from 0) of `epoch` (from 0); the last one may be smaller."""
         if epoch != self._epoch:
             self._epoch = epoch
-            self._order = list(range(self._examples))
+            self._order = array("I", range(self._examples))
             random.Random(f"{self._seed}/{epoch}").shuffle(self._order)
         begin = place * self._batch_size
-        return self._order[begin : begin + self._batch_size]
+        return self._order[begin : begin + self._batch_size].tolist()
 
 
-def groups(examples: Sequence[Encoded], token_budget: int) -> Iterator[list[Encoded]]:
-    """The examples by length, in groups whose padded size stays within `token_budget` (one example always goes)."""
-    group: list[Encoded] = []
-    for example in sorted(examples, key=lambda e: len(e.ids)):
-        if group and (len(group) + 1) * len(example.ids) > token_budget:
+def groups(lengths: Sequence[int], token_budget: int) -> Iterator[list[int]]:
+    """Places of examples by length, in groups whose padded size is within `token_budget` (one example always goes)."""
+    group: list[int] = []
+    for place in sorted(range(len(lengths)), key=lengths.__getitem__):
+        if group and (len(group) + 1) * lengths[place] > token_budget:
             yield group
             group = []
-        group.append(example)
+        group.append(place)
     if group:
         yield group
 
 
-def padded(group: Sequence[Encoded]) -> int:
+def padded(lengths: Sequence[int], group: Sequence[int]) -> int:
     """Tokens of a group as one micro-batch, padding included."""
-    return len(group) * max(len(example.ids) for example in group)
+    return len(group) * max(lengths[place] for place in group)
 
 
 def micro_batches(examples: Sequence[Encoded], token_budget: int) -> Iterator[MicroBatch]:
-    """The examples as micro-batches, see `groups`."""
-    return map(collate, groups(examples, token_budget))
+    """The examples as micro-batches, see `groups`.
+
+    An example is looked up when its group is made, so that those of a large set are not in memory together.
+    """
+    for group in groups(lengths_of(examples), token_budget):
+        yield collate([examples[place] for place in group])
 
 
 def smaller_parts(examples: Sequence[Encoded], before: int, now: int) -> str:
     """What a smaller budget makes of the examples, in words."""
-    were, are = list(groups(examples, before)), list(groups(examples, now))
-    largest = max(padded(group) for group in were)
+    lengths = lengths_of(examples)
+    were, are = list(groups(lengths, before)), list(groups(lengths, now))
+    largest = max(padded(lengths, group) for group in were)
     return f"micro-batches now hold {now:,} tokens (was {largest:,}), and there are {len(are)} (was {len(were)})"
 
 

@@ -9,15 +9,13 @@ from pathlib import Path
 
 import torch
 
-from trainer.backends.local.chat import Encoded
 from trainer.backends.local.prepare import Setup
+from trainer.backends.local.tokens import Stored
 from trainer.files import write_whole
 from trainer.secrets import redact
 
 
-def write_black_box(
-    setup: Setup, run: Path, step: int, batch: Sequence[Encoded], loss: float, grad_norm: float
-) -> Path:
+def write_black_box(setup: Setup, run: Path, step: int, batch: Sequence[Stored], loss: float, grad_norm: float) -> Path:
     """Write blackbox-step-N.json into the run directory: the batch's rows and text, rates, norms, random states.
 
     The gradient norms are those of each trained parameter; what is not finite is written as text.
@@ -29,7 +27,9 @@ def write_black_box(
         "loss": _number(loss),
         "grad_norm": _number(grad_norm),
         "learning_rate": float(setup.schedule.get_last_lr()[0]),
-        "rows": [{"line": example.line, "text": setup.store.decode(example.ids)} for example in batch],
+        "rows": [
+            {"place": example.place, "line": example.line, "text": setup.store.decode(example.ids)} for example in batch
+        ],
         "not_finite": sorted(name for name, norm in norms.items() if isinstance(norm, str)),
         "gradient_norms": norms,
         "random_state": torch.get_rng_state().numpy().tobytes().hex(),

@@ -19,6 +19,7 @@ from trainer.backends.local.batches import MicroBatch, collate, groups, micro_ba
 from trainer.backends.local.chat import Encoded
 from trainer.backends.local.memory import RandomState, memory_permitting, release
 from trainer.backends.local.model import Loaded
+from trainer.backends.local.tokens import lengths_of, targets_of
 from trainer.rundir import RunError
 
 LOGITS = 2**28  # elements; 1 GiB in float32
@@ -109,7 +110,7 @@ class Compute:
             if stopped():
                 return None
             total += self._summed_loss(micro).to("cpu", torch.float64)
-        return float(total) / sum(example.targets for example in examples)
+        return float(total) / targets_of(examples)
 
     def _summed_loss(self, micro: MicroBatch) -> Tensor:
         """Summed cross-entropy in float32 of the micro-batch's supervised tokens; a scalar on the device."""
@@ -125,11 +126,12 @@ class Compute:
     def _smaller(self, examples: Sequence[Encoded], budget: int) -> int:
         """Half of the largest micro-batch that was tried, but room for the longest example. Raises DoesNotFit."""
         release(self.device)
-        largest = max(padded(group) for group in groups(examples, budget))
-        longest = max(examples, key=lambda example: len(example.ids))
-        if largest <= len(longest.ids):
-            raise DoesNotFit(longest)
-        return max(len(longest.ids), largest // 2)
+        lengths = lengths_of(examples)
+        largest = max(padded(lengths, group) for group in groups(lengths, budget))
+        place = max(range(len(lengths)), key=lengths.__getitem__)
+        if largest <= lengths[place]:
+            raise DoesNotFit(examples[place])
+        return max(lengths[place], largest // 2)
 
 
 def trained(model: nn.Module) -> list[nn.Parameter]:

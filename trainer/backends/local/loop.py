@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import suppress
 
 import torch
@@ -20,7 +20,8 @@ from trainer.backends.local.batches import BatchOrder, smaller_parts
 from trainer.backends.local.blackbox import write_black_box
 from trainer.backends.local.compute import DoesNotFit, trained
 from trainer.backends.local.memory import memory_permitting, ran_out, release
-from trainer.backends.local.prepare import Examples, Setup, prepare
+from trainer.backends.local.prepare import Setup, prepare
+from trainer.backends.local.tokens import Stored
 from trainer.backends.local.training import Saved
 from trainer.control import Control
 from trainer.events import (
@@ -180,7 +181,7 @@ def _evaluate(setup: Setup, control: Control, step: int) -> Generator[Event, Non
         yield Noted(f"Out of memory in the evaluation: {parts}; it still takes all {len(setup.eval_set)} examples.")
     if eval_loss is None:
         return False
-    tokens = sum(example.targets for example in setup.eval_set)
+    tokens = setup.eval_set.targets
     found = Evaluated(step, step / setup.plan.steps_per_epoch, eval_loss, tokens, seconds)
     yield found
     if fitted and (cost := setup.eval_cost.took(seconds)):
@@ -233,7 +234,7 @@ def _result(spec: RunSpec, control: Control, setup: Setup, step: int) -> ModelSa
 
 
 def _not_finite(
-    setup: Setup, control: Control, step: int, batch: Examples, loss: float, grad_norm: float
+    setup: Setup, control: Control, step: int, batch: Sequence[Stored], loss: float, grad_norm: float
 ) -> Iterator[Event]:
     """A loss or gradient that is no number would ruin the weights: end before the step, keep the best so far."""
     what, value = ("loss", loss) if not math.isfinite(loss) else ("grad_norm", grad_norm)

@@ -6,8 +6,7 @@ It says what it leaves out and why; nothing is cut or skipped silently.
 from __future__ import annotations
 
 import shutil
-import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -16,34 +15,30 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from transformers import PreTrainedTokenizerBase
 
-from trainer import check, models
-from trainer.backends.local import fits, training
-from trainer.backends.local.chat import Encoded, encode
+from trainer import models
+from trainer.backends.local import examples, fits, training
 from trainer.backends.local.compute import Compute
 from trainer.backends.local.memory import Slowdown, memory_permitting, release
 from trainer.backends.local.model import Loaded, load_model, load_tokenizer
 from trainer.backends.local.optim import STATES, allocate, make_optimizer, make_schedule, one_by_one
 from trainer.backends.local.store import Store
+from trainer.backends.local.tokens import TokenSet
 from trainer.backends.local.training import Progress, Saved
 from trainer.checkpoints import clear_leftovers, folder_of, newest_valid
 from trainer.control import Control
-from trainer.data import MAX_BAD_SHARE, DataError, Example
-from trainer.events import DataRead, Event, ModelLoaded, Noted, PhaseEntered, Planned, Resumed, Stopped
+from trainer.events import Event, ModelLoaded, Noted, PhaseEntered, Planned, Resumed, Stopped
 from trainer.files import sized
 from trainer.plan import Plan, make_plan
 from trainer.rundir import RunError
 from trainer.spec import RunSpec
-
-Examples = Sequence[Encoded]
-PROGRESS_SECONDS = 0.5
 
 
 @dataclass
 class Setup:
     """What the loop works on."""
 
-    train_set: Examples
-    eval_set: Examples
+    train_set: TokenSet
+    eval_set: TokenSet
     plan: Plan
     compute: Compute
     optimizer: Optimizer
@@ -67,13 +62,11 @@ def _prepare(spec: RunSpec, control: Control, frugal: bool) -> Generator[Event, 
     checkpoint = folder_of(control.folder, step) if step else None
     try:
         info = models.look_up(spec.model)
-        yield PhaseEntered("reading data")
-        data, parts = check.read_split(spec)
-    except (models.ModelError, DataError) as error:
+    except models.ModelError as error:
         raise RunError(str(error)) from None
-    if data.bad:
-        first = f"{data.file}:{data.bad[0].line}: {data.bad[0].why}"
-        yield Noted(f"{len(data.bad)} of {data.rows} rows skipped; first {first}.")
+    material = yield from examples.read(spec, control)
+    if material is None:
+        return Stopped(step)
     yield PhaseEntered("loading model")
     tokenizer, note = load_tokenizer(info)
     if note:
@@ -82,20 +75,12 @@ def _prepare(spec: RunSpec, control: Control, frugal: bool) -> Generator[Event, 
     dtype = str(loaded.compute_dtype).removeprefix("torch.")
     yield ModelLoaded(spec.model, loaded.parameters, loaded.trainable, _device_name(loaded), dtype)
     longest = _longest(spec, loaded)
-    train_set = yield from _tokenize(tokenizer, parts.train, longest, control, "training")
-    eval_set = yield from _tokenize(tokenizer, parts.eval, longest, control, "validation")
-    if control.stop:
+    sides = yield from examples.make(spec, material, tokenizer, info, longest, control)
+    if sides is None or control.stop:
         return Stopped(step)
-    _check_vocabulary(loaded, [*train_set, *eval_set])
-    yield DataRead(
-        data.shape,
-        len(train_set),
-        len(eval_set),
-        sum(len(example.ids) for example in train_set),
-        sum(example.targets for example in train_set),
-        len(data.bad) + len(parts.train) + len(parts.eval) - len(train_set) - len(eval_set),
-        sum(example.cut for example in (*train_set, *eval_set)),
-    )
+    train_set, eval_set = sides
+    _check_vocabulary(loaded, max(train_set.largest, eval_set.largest))
+    yield examples.account(material, train_set, eval_set)
     plan = make_plan(spec, len(train_set), len(eval_set))
     yield Planned(plan.epochs, plan.steps_per_epoch, plan.total_steps, plan.eval_every)
     setup = _set_up(spec, control, plan, loaded, tokenizer, train_set, eval_set, checkpoint, frugal)
@@ -122,8 +107,8 @@ def _set_up(
     plan: Plan,
     loaded: Loaded,
     tokenizer: PreTrainedTokenizerBase,
-    train_set: Examples,
-    eval_set: Examples,
+    train_set: TokenSet,
+    eval_set: TokenSet,
     checkpoint: Path | None,
     frugal: bool,
 ) -> Setup:
@@ -152,7 +137,7 @@ def _set_up(
     return Setup(train_set, eval_set, plan, compute, optimizer, schedule, store, progress)
 
 
-def _allocate(spec: RunSpec, compute: Compute, optimizer: Optimizer, train_set: Examples) -> None:
+def _allocate(spec: RunSpec, compute: Compute, optimizer: Optimizer, train_set: TokenSet) -> None:
     """The optimizer's states, before a step needs them. Raises RunError where they do not fit."""
     with memory_permitting():
         return allocate(optimizer)
@@ -185,50 +170,8 @@ def _enough_disk(spec: RunSpec, loaded: Loaded, folder: Path) -> Iterator[Event]
         yield Noted(f"The checkpoints may take {sized(most * one)} ({sized(one)} each) and {sized(free)} are free.")
 
 
-def _tokenize(
-    tokenizer: PreTrainedTokenizerBase, rows: Sequence[Example], longest: int, control: Control, kind: str
-) -> Generator[Event, None, Examples]:
-    """Examples that teach something, encoded, with progress; stops early when asked to.
-
-    Rows that the chat template refuses are left out and counted, up to the share of bad rows a file may have.
-    """
-    encoded: list[Encoded] = []
-    refused: list[str] = []
-    said = 0.0
-    for done, row in enumerate(rows):
-        if control.stop:
-            return encoded
-        if time.monotonic() - said > PROGRESS_SECONDS:
-            said = time.monotonic()
-            yield PhaseEntered("tokenizing", done, len(rows))
-        try:
-            one = encode(tokenizer, row.messages, longest)
-        except RunError as error:
-            refused.append(f"line {row.line}: {error}")
-            continue
-        if one.targets:
-            encoded.append(replace(one, line=row.line))
-    if len(refused) > MAX_BAD_SHARE * len(rows):
-        raise RunError(f"{len(refused)} of {len(rows)} {kind} rows can't be used with this model. {refused[0]}")
-    yield from _left_out(kind, len(rows), encoded, refused, longest)
-    if not encoded:
-        raise RunError(f"No {kind} example has an answer left within max length {longest}: raise max length.")
-    return encoded
-
-
-def _left_out(kind: str, rows: int, encoded: Examples, refused: Sequence[str], longest: int) -> Iterator[Event]:
-    """What was cut or skipped."""
-    if refused:
-        yield Noted(f"{len(refused)} of {rows} {kind} rows are left out. {refused[0]}")
-    if cut := sum(example.cut for example in encoded):
-        yield Noted(f"{cut} of {len(encoded)} {kind} examples are cut at {longest} tokens.")
-    if lost := rows - len(encoded) - len(refused):
-        yield Noted(f"{lost} of {rows} {kind} rows have no answer left within {longest} tokens: left out.")
-
-
-def _check_vocabulary(loaded: Loaded, examples: Examples) -> None:
+def _check_vocabulary(loaded: Loaded, largest: int) -> None:
     """A tokenizer of another model makes ids that this one has no embedding for."""
-    largest = max(int(example.ids.max()) for example in examples)
     if largest >= loaded.vocabulary:
         raise RunError(
             f"The tokenizer makes token id {largest} and the model knows {loaded.vocabulary}: they don't belong "
