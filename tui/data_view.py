@@ -19,6 +19,7 @@ MARK = "▌ "  # before every line with something learnt in it: it must be seen 
 SCISSORS = "── cut here ──"
 DIM = "$foreground 60%"
 LABEL = 11
+LINES = 1000  # of one piece of a row
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,19 +188,25 @@ def preview(row: RowView, width: int, hit: str = "") -> list[Content]:
     """The row in lines of at most `width` cells, those with something learnt marked at their left; `hit` stands out."""
     if row.why or row.raw:
         told = f"Left out: {safe(row.why, 1000)}\n" if row.why else ""
-        text = Content.assemble((told, "$text-error"), safe(row.raw))
+        text = Content.assemble((told, "$text-error"), _some(safe(row.raw)))
         return [line.rstrip() for line in _marked(text, hit).wrap(max(1, width))]
     parts: list[tuple[str, str]] = []
     before = ""
     for words, kind in row.pieces:
         if kind == "cut" != before:
             parts.append((f"\n{SCISSORS}\n", "$text-warning"))
-        parts.append((safe(words), {"learnt": LEARNT, "read": READ}.get(kind, CUT)))
+        parts.append((_some(safe(words)), {"learnt": LEARNT, "read": READ}.get(kind, CUT)))
         before = kind
     lines = _gutters(_marked(Content.assemble(*parts).rstrip(), hit).wrap(max(1, width - len(MARK))))
     if row.more:
         lines.append(Content.styled(f"{' ' * len(MARK)}… and {row.more:,} more characters", DIM))
     return lines
+
+
+def _some(text: str) -> str:
+    """At most so many lines of it: a widget takes seconds to lay out ten thousand."""
+    lines = text.split("\n", LINES)
+    return text if len(lines) <= LINES else "\n".join([*lines[:LINES], "…"])
 
 
 def hit_at(lines: Sequence[Content]) -> int:

@@ -25,5 +25,5 @@ def test_a_frozen_screen_costs_the_run_nothing(tmp_path: Path, how: freeze.Freez
     assert min(len(stretch.between) for stretch in (*found.free, *found.frozen)) > 50
     (usual, seen), (free, frozen), (alone, watched) = found.late(), found.pace(), found.processor()
     assert seen <= usual
-    assert frozen <= 1.02 * free
+    assert frozen <= free + 0.001  # as fine as the log is
     assert watched <= 1.2 * alone

@@ -1,7 +1,7 @@
 """Every place of the screen that shows text gets every hostile one: no crash, no hang, nothing a terminal obeys.
 
 Twice: the functions that put words together take all of them, and mounted screens, whose layout and paint are dear,
-take one in four, each place others; `-m soak` takes all of them everywhere. The screens stand on a bare app, without
+take one in six, each place others; `-m soak` takes all of them everywhere. The screens stand on a bare app, without
 the filter that comes last: it must not be needed.
 """
 
@@ -64,7 +64,7 @@ from tui.widgets.stepper import Stepper
 pytestmark = pytest.mark.timeout(600)
 
 SECONDS = 1.0  # of the processor, for one picture; what hangs takes minutes (a markup parser fed 5,000 digits: 328 s)
-SHARE = pytest.mark.parametrize("share", [4, pytest.param(1, marks=pytest.mark.soak)], ids=["a-share", "all"])
+SHARE = pytest.mark.parametrize("share", [6, pytest.param(1, marks=pytest.mark.soak)], ids=["a-share", "all"])
 
 
 @contextmanager
@@ -323,12 +323,13 @@ async def test_new_run_from_a_run_of_that_name(tmp_path: Path, wire: Wire, name:
 # --- the data screen ------------------------------------------------------------------------------------------------
 
 
-async def test_data(tmp_path: Path, wire: Wire) -> None:
+@SHARE
+async def test_data(tmp_path: Path, wire: Wire, share: int) -> None:
     app = data_stage(tmp_path / "none.jsonl")
     async with app.run_test(size=(80, 40)) as pilot:
         screen = app.data_screen
         await until(pilot, lambda: screen.view.refusal)
-        for at, (name, text) in enumerate(STRINGS.items()):
+        for at, (name, text) in enumerate([*STRINGS.items()][::share]):
             lengths = Lengths(text, {10: 3, 600: 1}, {1: 4}, 20, Extreme(600, text), Extreme(10, text), 0, 2, text)
             report = Report(
                 text, text, text, text, 4, 3, 1, problems=(Problem(text, text),), scripts=((text, 1.0),),
@@ -343,8 +344,9 @@ async def test_data(tmp_path: Path, wire: Wire) -> None:
                 await wire.clean(pilot, name)
 
 
+@SHARE
 @pytest.mark.parametrize("rows", ["texts", "keys", "both"])
-async def test_data_files_of_such_names_and_contents(tmp_path: Path, wire: Wire, rows: str) -> None:
+async def test_data_files_of_such_names_and_contents(tmp_path: Path, wire: Wire, rows: str, share: int) -> None:
     """Through the worker and back, with a row for each text; as keys it is no data, and shown as it stands."""
     texts = [json.dumps({"prompt": text, "completion": text}) for text in SHORT.values()]
     keys = [json.dumps({text: text, "prompt": 1}) for text in SHORT.values()]
@@ -354,7 +356,7 @@ async def test_data_files_of_such_names_and_contents(tmp_path: Path, wire: Wire,
     async with app.run_test(size=(80, 30)) as pilot:
         screen = app.data_screen
         await until(pilot, lambda: screen.view.row or screen.view.refusal)
-        for _ in range(40):
+        for _ in range(80 // share):
             await pilot.press("j", "b")
             await wire.clean(pilot, rows)
         await pilot.press("G", "slash", *"[31m", "enter")
@@ -389,7 +391,7 @@ async def test_questions_fetches_and_names(wire: Wire, share: int) -> None:
     room = Room()
     app = Stage(room)
     async with app.run_test(size=(100, 40)) as pilot:
-        for name, (text, origin) in turns(STRINGS, 2, share):
+        for name, (text, origin) in turns(STRINGS, 2, 2 * share):
             question, asked = ConfirmSheet(text, "yes", "no"), SavePreset(RunSpec(name="x"), origin)
             with no_hang(name):
                 room.lay(asked)

@@ -30,7 +30,7 @@ class ConfirmSheet(Sheet[bool]):
 
     def __init__(self, question: str, yes: str = "Yes", no: str = "No") -> None:
         super().__init__()
-        self._question, self._yes, self._no = safe(question), yes, no
+        self._question, self._yes, self._no = safe(question, 2000), yes, no
 
     def compose(self) -> ComposeResult:
         yield Static(self._question, markup=False)

@@ -103,7 +103,7 @@ class FetchSheet(Sheet[bool]):
 
     def _tell(self, text: str) -> None:
         self._update("#fetch-phase", Content("not fetched"))
-        self._update(".told", Content(safe(text)))
+        self._update(".told", Content(safe(text, 2000)))
         self._update(".hint", Content("escape goes back"))
 
     def _update(self, where: str, content: Content) -> None:

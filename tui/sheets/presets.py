@@ -117,7 +117,7 @@ class SavePreset(Sheet[str | None]):
         return dataclasses.replace(self._spec, name=name) if self._spec.name == self._origin else self._spec
 
     def _tell(self, text: str) -> None:
-        self.query_one(".told", Static).update(Content(safe(text)))
+        self.query_one(".told", Static).update(Content(safe(text, 2000)))
 
 
 def _wrong(name: str) -> str:

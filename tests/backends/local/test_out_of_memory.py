@@ -291,14 +291,14 @@ def test_a_model_too_large_to_load_is_one_sentence_with_sizes_that_fit(
     )
 
 
-@pytest.mark.parametrize("what", ["make_schedule", "encode"])
+@pytest.mark.parametrize("what", ["make_schedule", "examples.tokenized"])
 def test_any_other_shortage_before_the_first_step_is_one_sentence(
     spec: SpecMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
     def full(*_: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(prepare, what, full)
+    monkeypatch.setattr(f"trainer.backends.local.prepare.{what}", full)
     assert failure(spec(), tmp_path)[1] == "Memory ran out before the first step: take fewer rows, or a smaller model."
 
 

@@ -22,7 +22,7 @@ from trainer.backends.local.memory import Slowdown, memory_permitting, release
 from trainer.backends.local.model import Loaded, load_model, load_tokenizer
 from trainer.backends.local.optim import STATES, allocate, make_optimizer, make_schedule, one_by_one
 from trainer.backends.local.store import Store
-from trainer.backends.local.tokens import TokenSet
+from trainer.backends.local.tokens import TokenSet, lengths_of
 from trainer.backends.local.training import Progress, Saved
 from trainer.checkpoints import clear_leftovers, folder_of, newest_valid
 from trainer.control import Control
@@ -142,11 +142,10 @@ def _allocate(spec: RunSpec, compute: Compute, optimizer: Optimizer, train_set: 
     with memory_permitting():
         return allocate(optimizer)
     release(compute.device)
-    longest = max(train_set, key=lambda example: len(example.ids))
-    raise RunError(
-        f"The states of {spec.optimizer} do not fit in the memory. "
-        + fits.instead_of_states(spec, compute, optimizer, longest)
-    )
+    lengths = lengths_of(train_set)
+    longest = train_set[max(range(len(lengths)), key=lengths.__getitem__)]
+    fitting = fits.instead_of_states(spec, compute, optimizer, longest)
+    raise RunError(f"The states of {spec.optimizer} do not fit in the memory. {fitting}")
 
 
 def _checkpoint_bytes(spec: RunSpec, loaded: Loaded) -> tuple[int, int]:
