@@ -312,6 +312,21 @@ def test_a_list_of_nothing_says_so(call: Call, runs_dir: Path) -> None:
     assert call("--runs-dir", runs_dir, "list").out == f"There are no runs in {runs_dir}.\n"
 
 
+@pytest.mark.parametrize("command", ["list", "list --json", "attach last", "stop last", "resume last"])
+def test_a_file_is_no_folder_of_runs(call: Call, tmp_path: Path, command: str) -> None:
+    file = tmp_path / "runs.txt"
+    file.touch()
+    said = call(*command.split(), "--runs-dir", file)
+    assert said == Said(2, "", f"{file} is not a folder; say where runs are with --runs-dir.\n")
+
+
+@pytest.mark.parametrize("command", [["data", ""], ["run", "--data", ""], ["run", "--data", " "]])
+def test_an_empty_name_is_no_data_file(call: Call, runs_dir: Path, command: list[str]) -> None:
+    said = call("--runs-dir", runs_dir, *command)
+    assert said.code > 0
+    assert "No data file is given." in said.err
+
+
 @pytest.fixture
 def several(runs_dir: Path) -> Path:
     RunBuilder(runs_dir, name="2026-11-23-1410-good-0001").prepared().trained(34).finished()

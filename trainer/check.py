@@ -60,6 +60,8 @@ def data_path(data: str) -> Path:
 
 def source(data: str) -> Source:
     """The files that a spec's `data` or `eval_data` names; those of the hub are fetched. Raises DataError."""
+    if not data.strip():
+        raise DataError("No data file is given.")
     return sources.find(_named(data))
 
 

@@ -26,6 +26,7 @@ from tui import terminal_kind
 from tui.plain import follow, said, summary
 
 EXIT_FAILED, EXIT_USAGE, EXIT_LOCKED, EXIT_INTERRUPTED = 1, 2, 75, 130
+OF_RUNS = ("list", "attach", "stop", "resume")  # the commands that look into the folder of runs
 STOP_POLL_SECONDS = 0.2
 
 
@@ -47,6 +48,8 @@ def dispatch(options: argparse.Namespace) -> int:
         "doctor": _doctor,
     }
     try:
+        if options.command in OF_RUNS and options.runs_dir.exists() and not options.runs_dir.is_dir():
+            raise UsageError(f"{options.runs_dir} is not a folder; say where runs are with --runs-dir.")
         code = commands[options.command](options)
         print(end="", flush=True)
         return code

@@ -345,7 +345,7 @@ async def test_data(tmp_path: Path, wire: Wire, share: int) -> None:
 
 
 @SHARE
-@pytest.mark.parametrize("rows", ["texts", "keys", "both"])
+@pytest.mark.parametrize("rows", ["both", *(pytest.param(rows, marks=pytest.mark.soak) for rows in ("texts", "keys"))])
 async def test_data_files_of_such_names_and_contents(tmp_path: Path, wire: Wire, rows: str, share: int) -> None:
     """Through the worker and back, with a row for each text; as keys it is no data, and shown as it stands."""
     texts = [json.dumps({"prompt": text, "completion": text}) for text in SHORT.values()]
@@ -406,7 +406,7 @@ async def test_questions_fetches_and_names(wire: Wire, share: int) -> None:
         fetching = FetchSheet(next(iter(FETCHABLE)), ["true"])
         room.lay(fetching)
         await pilot.pause()
-        for name, (phase, source, error) in turns(STRINGS, 3, share):
+        for name, (phase, source, error) in turns(STRINGS, 3, 2 * share):
             with no_hang(name):
                 fetching._show({"phase": phase, "source": source})
                 await wire.clean(pilot, name)
