@@ -27,7 +27,7 @@ def isolated(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathF
     monkeypatch.setenv("XDG_CACHE_HOME", str(home / "cache"))
     monkeypatch.setenv("HF_HOME", str(home / "huggingface"))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    for name in ("FINETUNEGEM_RUNS", "HF_HUB_CACHE"):
+    for name in ("FINETUNEGEM_RUNS", "FINETUNEGEM_CACHE", "HF_HUB_CACHE"):
         monkeypatch.delenv(name, raising=False)
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -144,6 +146,19 @@ def test_a_damaged_entry_is_dropped_though_another_reads_it(tmp_path: Path) -> N
     assert cache.find("a") is None
     with data:
         assert len(data.read()) == 100
+
+
+@pytest.mark.parametrize(("free", "kept"), [(10**15, 3), (10_000, 3), (1000, 1), (0, 0)])
+def test_the_bound_is_a_tenth_of_the_disk_or_twenty_gigabytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int, kept: int
+) -> None:
+    cache = Cache(tmp_path)
+    for key in "abc":
+        made(cache, key).release()
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
+    assert cache._most(300) == min(20_000_000_000, (free + 300) // 10)
+    cache.prune()
+    assert len(keys(cache)) == kept
 
 
 def test_it_lies_where_the_environment_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -156,6 +156,26 @@ def test_unchanged_data_are_read_once(tmp_path: Path, monkeypatch: pytest.Monkey
     assert len(reads) == 4
 
 
+def test_data_that_are_refused_are_read_once_and_again_when_they_are_mended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads: list[str] = []
+
+    def counting(named: str, columns: str = "") -> object:
+        reads.append(named)
+        return load(named, columns)
+
+    monkeypatch.setattr(check, "load", counting)
+    file = tmp_path / "data.jsonl"
+    spec = RunSpec(data=str(file))
+    assert "there is no such file" in look_ahead(spec).problems["data"]
+    file.write_text('{"x": 1}\n' * 30)
+    said = {look_ahead(spec).problems["data"] for _ in range(3)}
+    assert len(said) == len(reads) == 1
+    data_file(tmp_path)
+    assert look_ahead(spec).problems == {}
+
+
 def test_a_data_set_of_the_hub_is_not_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def never(named: str) -> object:
         raise AssertionError(named)

@@ -66,15 +66,20 @@ def source(data: str) -> Source:
 
 
 def stamp(data: str) -> Stamp:
-    """What data are known again by: paths, sizes and times of the last change."""
+    """What data are known again by: paths, sizes and times of the last change, of their permissions too."""
     try:
         if not data or sources.on_hub(_named(data)):
             return (data,)
         path = data_path(data)
         files = folders.look(path).files if path.is_dir() else (path,)
-        return (data, *((str(file), (seen := file.stat()).st_size, seen.st_mtime_ns, seen.st_ino) for file in files))
+        return (data, *(_seen(file) for file in files))
     except (DataError, OSError, ValueError):
         return (data,)
+
+
+def _seen(file: Path) -> Stamp:
+    now = file.stat()
+    return (str(file), now.st_ino, now.st_size, now.st_mtime_ns, now.st_ctime_ns)
 
 
 def settled(spec: RunSpec) -> RunSpec:
@@ -112,7 +117,7 @@ def _is_path(value: str) -> bool:
     return bool(value) and not value.startswith("builtin:") and not sources.on_hub(value)
 
 
-_known: OrderedDict[Stamp, DataSet] = OrderedDict()  # the form asks at every key
+_known: OrderedDict[Stamp, DataSet | DataError] = OrderedDict()  # the form asks at every key
 
 
 def _account(data: str, spec: RunSpec) -> DataSet:
@@ -122,13 +127,21 @@ def _account(data: str, spec: RunSpec) -> DataSet:
     key = (*stamp(data), spec.columns)
     known = _known.get(key)
     if known is None:
-        found = source(data)
-        size = sum(file.size * (PACKED if file.packing else 1) for file in found.files)
-        known = (look if size > LARGE else load)(_named(data), spec.columns)
-        _known[key] = known
+        known = _known[key] = _read(data, spec.columns)
         while len(_known) > KEPT:
             _known.popitem(last=False)
+    if isinstance(known, DataError):
+        raise known
     return known.check(spec.allow_bad)
+
+
+def _read(data: str, columns: str) -> DataSet | DataError:
+    try:
+        found = source(data)
+        size = sum(file.size * (PACKED if file.packing else 1) for file in found.files)
+        return (look if size > LARGE else load)(_named(data), columns)
+    except DataError as error:
+        return error
 
 
 def _try(problems: dict[str, str], field: str, look: Callable[[], T]) -> T | None:

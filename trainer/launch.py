@@ -10,7 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from trainer import check, rundir
+from trainer import cache, check, rundir
 from trainer.events import Finished
 from trainer.follow import Follower
 from trainer.rundir import Command, Locked, RunDir, RunError
@@ -130,6 +130,8 @@ def host_environment() -> dict[str, str]:
         env["OMP_NUM_THREADS"] = str(max(1, cores - 1))
     if "OMP_WAIT_POLICY" not in env and os.getloadavg()[0] > cores / 2:
         env["OMP_WAIT_POLICY"] = "PASSIVE"
+    if env.get(cache.VARIABLE):
+        env[cache.VARIABLE] = str(cache.root())  # a host stands in another folder
     env.setdefault("TOKENIZERS_PARALLELISM", "false")
     env.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     return env

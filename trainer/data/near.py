@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 PIECE, BINS, BANDS = 8, 64, 16
 LIKE = 0.8
 SHORTEST = PIECE + BINS - 1  # bytes: as many pieces as bins
-MOST_ROWS = 2_000_000  # at 128 bytes a row
+MOST_ROWS = 1_000_000  # at 128 bytes a row
 TEMPLATE_ROWS, TEMPLATE_SHARE = 100, 0.05  # larger groups share a long prompt and are no copies
 ROOM = 1 << 17  # bytes of text that are sampled at once, and the most of one text
 _AT_ONCE = 50_000  # pairs that are compared at once
@@ -37,8 +37,8 @@ class Sketches:
         self._texts: list[bytes] = []
         self._held = 0  # bytes in _texts
         self._rows = 0
-        self._long: list[int] = []  # the rows of the sketches
-        self._sketches: list[U16] = []
+        self._long = array("q")  # the rows of the sketches
+        self._sketches = bytearray()  # BINS numbers of 16 bits each
         # Kept from one batch to the next: asking the system for new memory takes longer than the sums.
         self._hashed, self._spare = np.empty(ROOM, np.uint64), np.empty(ROOM, np.uint64)
         self._bin, self._value = np.empty(ROOM, np.int64), np.empty(ROOM, np.uint32)
@@ -58,9 +58,9 @@ class Sketches:
     def join(self, leaders: array[int]) -> tuple[array[int], str]:
         """`leaders` with near rows joined (see `Duplicates.leaders`), and a sentence on what was not looked at."""
         self._flush()
-        leader = np.array(leaders if leaders else range(self._rows), dtype=np.int64)
-        rows = np.array(self._long, dtype=np.int64)
-        joined = _joined(leader, rows, np.concatenate(self._sketches)) if self._sketches else leader
+        leader = np.array(leaders, np.int64) if leaders else np.arange(self._rows)
+        drawn = np.frombuffer(self._sketches, np.uint16).reshape(-1, BINS)
+        joined = _joined(leader, np.array(self._long, np.int64), drawn) if len(drawn) else leader
         joined, template = _without_templates(leader, joined)
         notes = []
         if len(self._long) >= MOST_ROWS:
@@ -72,7 +72,7 @@ class Sketches:
 
     def _flush(self) -> None:
         if self._texts:
-            self._sketches.append(self._sketch(self._texts))
+            self._sketches += self._sketch(self._texts).tobytes()
             self._texts, self._held = [], 0
 
     def _sketch(self, texts: list[bytes]) -> U16:
@@ -138,23 +138,22 @@ def _share(drawn: U16, pairs: NDArray[np.int64]) -> NDArray[np.float64]:
 
 def _connected(leader: NDArray[np.int64], pairs: NDArray[np.int64]) -> NDArray[np.int64]:
     """Groups joined by pairs of rows; the leader of a group is its first row."""
-    parent: dict[int, int] = {}
+    if not len(pairs):
+        return leader
+    parent = array("q", leader.tobytes())
 
     def top(row: int) -> int:
-        while (above := parent.get(row, row)) != row:
-            parent[row] = parent.get(above, above)
-            row = above
+        while parent[row] != row:
+            parent[row] = row = parent[parent[row]]
         return row
 
-    for one, other in leader[pairs].tolist():
-        low, high = sorted((top(one), top(other)))
-        if low != high:
+    for at in range(0, len(pairs), _AT_ONCE):
+        for one, other in pairs[at : at + _AT_ONCE].tolist():
+            low, high = sorted((top(one), top(other)))
             parent[high] = low
-    joined = leader.copy()
-    if parent:
-        moved = {row: top(row) for row in parent}
-        touched = np.flatnonzero(np.isin(leader, np.fromiter(moved, np.int64)))
-        joined[touched] = [moved[row] for row in leader[touched].tolist()]
+    joined = np.array(parent, np.int64)
+    while not np.array_equal(above := joined[joined], joined):
+        joined = above
     return joined
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from trainer.backends.local.batches import micro_batches
 from trainer.backends.local.chat import Encoded
 from trainer.backends.local.tokens import (
     INDEX,
@@ -16,6 +17,7 @@ from trainer.backends.local.tokens import (
     Packed,
     Tokens,
     TokenSet,
+    Words,
     Writer,
     lengths_of,
     open_tokens,
@@ -126,6 +128,26 @@ def test_counts_need_no_example_to_be_made() -> None:
     examples = list(found)
     assert lengths_of(found) == lengths_of(examples) == [10, 3, 30, 8]
     assert targets_of(found) == targets_of(examples) == 14
+
+
+def test_a_large_set_is_evaluated_without_being_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An example is made when its micro-batch is, and the micro-batches are those of a plain list."""
+    found = everything(in_memory(pack([example(5 + n % 7, 2, n) for n in range(40)], [(0, n) for n in range(40)])))
+    plain = [micro.ids.tolist() for micro in micro_batches(list(found), 30)]
+    reads: list[int] = []
+    read = Tokens.read
+
+    def counting(self: Tokens, number: int, longest: int) -> Words:
+        reads.append(number)
+        return read(self, number, longest)
+
+    monkeypatch.setattr(Tokens, "read", counting)
+    seen = 0
+    for micro, wanted in zip(micro_batches(found, 30), plain, strict=True):
+        assert micro.ids.tolist() == wanted
+        seen += len(wanted)
+        assert len(reads) == seen
+    assert seen == 40
 
 
 @pytest.mark.parametrize("name", ["tokens", "index", "facts.json"])

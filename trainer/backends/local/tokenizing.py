@@ -12,6 +12,7 @@ import io
 import itertools
 import json
 import os
+import sys
 import time
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -153,7 +154,8 @@ def _packed(data: DataSet, tokenizer: PreTrainedTokenizerBase, info: ModelInfo) 
     batches = _batches(data.examples())
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     with ExitStack() as running:
-        if data.source.size >= PROCESSES_FROM and cores > 1:
+        # Forking a process with these libraries in it is not safe on a Mac.
+        if data.source.size >= PROCESSES_FROM and cores > 1 and sys.platform != "darwin":
             yield running.enter_context(Encoders(info, cores)).encode(batches)
         else:
             running.enter_context(_rust_threads())
