@@ -198,3 +198,14 @@ def test_looking_ahead_writes_nothing(tmp_path: Path) -> None:
     look_ahead(RunSpec(data=str(file)))
     assert list(tmp_path.iterdir()) == [file]
     assert file.stat().st_mtime_ns == before.st_mtime_ns
+
+
+def test_the_size_of_data_is_that_of_their_files(tmp_path: Path) -> None:
+    (tmp_path / "one.jsonl").write_text("12345", "utf-8")
+    (tmp_path / "two.jsonl").write_text("123", "utf-8")
+    assert check.size(str(tmp_path / "one.jsonl")) == 5
+    assert check.size(str(tmp_path)) == 8
+    assert check.size(str(tmp_path / "none.jsonl")) is check.size("someone/something") is check.size("") is None
+    starter = check.size(RunSpec().data)
+    assert starter is not None
+    assert starter > 10_000

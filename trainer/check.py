@@ -68,13 +68,24 @@ def source(data: str) -> Source:
 def stamp(data: str) -> Stamp:
     """What data are known again by: paths, sizes and times of the last change, of their permissions too."""
     try:
-        if not data or sources.on_hub(_named(data)):
-            return (data,)
-        path = data_path(data)
-        files = folders.look(path).files if path.is_dir() else (path,)
-        return (data, *(_seen(file) for file in files))
+        return (data, *(_seen(file) for file in _files(data)))
     except (DataError, OSError, ValueError):
         return (data,)
+
+
+def size(data: str) -> int | None:
+    """Bytes of the files that data name, as they stand there; None where no file here is meant."""
+    try:
+        return sum(file.stat().st_size for file in _files(data)) or None
+    except (DataError, OSError, ValueError):
+        return None
+
+
+def _files(data: str) -> tuple[Path, ...]:
+    if not data or sources.on_hub(_named(data)):
+        return ()
+    path = data_path(data)
+    return tuple(folders.look(path).files) if path.is_dir() else (path,)
 
 
 def _seen(file: Path) -> Stamp:

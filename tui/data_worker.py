@@ -13,7 +13,7 @@ import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, cast
+from typing import Any
 
 from trainer import check
 from trainer.data.lengths import Lengths, from_fields
@@ -131,8 +131,8 @@ class Counter:
 
 def _size(spec: RunSpec) -> int:
     """Bytes of the data files; more than any where there are none here."""
-    files = cast(Sequence[tuple[str, int, int, int]], check.stamp(spec.data)[1:])
-    return sum(size for _, size, _, _ in files) if files else MOST_UNASKED + 1
+    size = check.size(spec.data)
+    return MOST_UNASKED + 1 if size is None else size
 
 
 def _environment() -> dict[str, str]:

@@ -12,6 +12,7 @@ from tui.looker import Looker
 if TYPE_CHECKING:
     from trainer.rundir import RunDir
     from trainer.spec import RunSpec
+    from tui.data_worker import Counter
 
 
 class Launchpad:
@@ -24,6 +25,7 @@ class Launchpad:
         self._failure = self._said = ""
         self._wanted = False  # a start waits for what the files say
         self._looker = Looker()
+        self._counter: Counter | None = None
 
     @property
     def can_start(self) -> bool:
@@ -56,6 +58,25 @@ class Launchpad:
             self._said = "Set for this model: look at the learning rate, then start."
             return False
         return wanted
+
+    async def count(self) -> bool:
+        """Count the rows in the model's tokens, for what max length cuts; whether there is news of it."""
+        from tui.data_worker import Counter  # the first frame does not wait for it
+
+        spec = self.form.spec()
+        if spec is None or self.form.prospect is None or self.form.prospect.lengths is not None:
+            return False
+        self._counter = Counter()
+        lengths = await self._counter.count(spec)
+        if lengths is None or self.form.spec() != spec:
+            return False
+        self.form.hear(lengths)
+        return True
+
+    async def end(self) -> None:
+        """Nothing is counted any more when this returns."""
+        if self._counter is not None:
+            await self._counter.end()
 
     def wants_look(self) -> bool:
         """A start is asked for: whether the files must be asked first; it is made once they have answered."""

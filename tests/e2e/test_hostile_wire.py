@@ -71,6 +71,7 @@ def test_the_clipboard_and_the_title_stay_as_they_were(tmp_path: Path) -> None:
         server.start([], {"FINETUNEGEM_RUNS": str(tmp_path / "runs")}, 120, 40)
         server.wait_for("Epochs")
         server.say("set-buffer", "mine")
+        server.say("set-option", "-w", "automatic-rename", "off")  # tmux's own, which follows the process
         title = server.say("display-message", "-p", "#{pane_title} #{window_name}")
         server.say("send-keys", "C-l")
         server.wait_for("failed")

@@ -13,28 +13,24 @@ from typing import TYPE_CHECKING, ClassVar
 from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical, VerticalScroll
 from textual.events import Resize
 from textual.widgets import Input, Static
 
 from trainer import presets
 from trainer import spec as specs
-from trainer.spec import KNOBS, RunSpec, Value
+from trainer.spec import Value
 from tui.form import MAIN, Form
 from tui.launchpad import Launchpad
 from tui.looker import around
 from tui.run_lines import heading, lines
 from tui.screens.room import Room, once_shown
+from tui.widgets.form_body import FormBody
 from tui.widgets.key_bar import KeyBar
 from tui.widgets.launch_bar import LaunchBar
-from tui.widgets.more_line import MoreLine
 from tui.widgets.start_button import StartButton
-from tui.widgets.stepper import Stepper
 
 if TYPE_CHECKING:
-    from tui.data_worker import Counter
     from tui.widgets.choice import Choice
-    from tui.widgets.more import More
 
 IDLE = 2.0  # seconds without a key before rows are counted in tokens
 DEBOUNCE = 0.15  # seconds after the last key before files are looked at
@@ -78,16 +74,10 @@ class NewRunScreen(Room):
         super().__init__()
         self.form = Form(values, origin)
         self.pad = Launchpad(self.form)
-        self._more: More | None = None
-        self._more_was_open = False
-        self._counter: Counter | None = None
 
     def compose(self) -> ComposeResult:
         yield Static(heading(self.form), id="head", markup=False)
-        with VerticalScroll(id="body", can_focus=False), Vertical(id="main"):
-            for name in MAIN:
-                yield Stepper(KNOBS[name], self.form.texts[name])
-            yield MoreLine()
+        yield FormBody(self.form)
         yield LaunchBar(lines(self.form))
         yield KeyBar()
 
@@ -96,19 +86,19 @@ class NewRunScreen(Room):
 
     def _begin_work(self) -> None:
         """What the first frame does not wait for."""
-        if not any(body.is_attached for body in self.query("#body")):  # the screen is on its way out already
-            return
-        self._look(0.0)
-        self._look_around()
-        self._make_more()
+        for body in self.query(FormBody):
+            if body.is_attached:  # else the screen is on its way out already
+                self._look(0.0)
+                self._look_around()
+                body.make_more()
 
     async def on_unmount(self) -> None:
-        if self._counter is not None:
-            await self._counter.end()
+        await self.pad.end()
 
     def on_resize(self, event: Resize) -> None:
-        if (event.size.width >= WIDE or event.size.height >= ROOMY) and not self._more_was_open:
-            self.run_worker(self._open_more())
+        body = self.query_one(FormBody)
+        if (event.size.width >= WIDE or event.size.height >= ROOMY) and not body.was_open:
+            self.run_worker(body.open_more())
 
     # --- what a person changes ------------------------------------------------------------------------------------
 
@@ -120,7 +110,7 @@ class NewRunScreen(Room):
 
     def _catch_up(self) -> None:
         """Take over what stands in the fields: a key of a burst is served before the news of the ones before it."""
-        for field in (*self.query(Stepper), *(self._more.fields if self._more is not None else ())):
+        for field in self.query_one(FormBody).fields:
             self._edit(field.name, field.value)
 
     def _edit(self, name: str | None, text: str) -> None:
@@ -142,22 +132,15 @@ class NewRunScreen(Room):
         await asyncio.sleep(delay)
         start_now = await self.pad.look()
         self._show()
-        spec = self.form.spec()
-        if spec is not None and self.form.prospect is not None and self.form.prospect.lengths is None:
-            self._count(spec)
+        self._count()
         if start_now:
             self.action_start()
 
     @work(exclusive=True, group="count")
-    async def _count(self, spec: RunSpec) -> None:
-        """Beside all this, once the form stands still: how many rows max length cuts."""
+    async def _count(self) -> None:
+        """Beside all this, once the form stands still."""
         await asyncio.sleep(IDLE)
-        from tui.data_worker import Counter  # the first frame does not wait for it
-
-        self._counter = Counter()
-        lengths = await self._counter.count(spec)
-        if lengths is not None and self.form.spec() == spec:
-            self.form.hear(lengths)
+        if await self.pad.count():
             self._show()
 
     @work(group="around")
@@ -171,22 +154,12 @@ class NewRunScreen(Room):
 
     def _show(self) -> None:
         """Bring every widget to the state of the form."""
-        head, bar, button = self.query("#head"), self.query(LaunchBar), self.query(StartButton)
-        if not (head and bar and button):  # the screen is on its way out; its parts go one by one
-            return
-        form = self.form
-        for stepper in self.query(Stepper):
-            name = stepper.knob.name
-            if name in form.unshown:
-                stepper.put(form.texts[name])
-            stepper.problem, stepper.note = form.problem(name), form.notes.get(name, "")
-        if self._more is not None:
-            self._more.show_form()
-        form.unshown.clear()
-        for part in bar:
-            part.lines = lines(form)
-            part.reason, part.said = self.pad.reason, self.pad.said
-        button.set(disabled=not self.pad.can_start)
+        if not all(self.query(part) for part in ("#head", FormBody, LaunchBar, StartButton)):
+            return  # the screen is on its way out; its parts go one by one
+        self.query_one(FormBody).show_form()
+        bar = self.query_one(LaunchBar)
+        bar.lines, bar.reason, bar.said = lines(self.form), self.pad.reason, self.pad.said
+        self.query_one(StartButton).disabled = not self.pad.can_start
         self.query_one("#head", Static).update(heading(self.form), layout=False)
         self.refresh_bindings()
 
@@ -221,29 +194,11 @@ class NewRunScreen(Room):
 
     async def action_more(self) -> None:
         """Open More and go there, where it stands open too; from there, close it and come back."""
-        if self._more is not None and self._more.display and self._more.has_focus_within:
-            self._more.display = self.query_one(MoreLine).opened = False
-            self.set_focus(self.query_one("#epochs"))
+        body = self.query_one(FormBody)
+        if body.in_more:
+            body.close_more()
         else:
-            await self._open_more()
-            self.set_focus(self.query_one("#model"), scroll_visible=False)  # at once: keys of a burst go there
-            self.call_after_refresh(self._scroll_to_more)
-
-    def _scroll_to_more(self) -> None:
-        self.query_one("#body").scroll_to_widget(self.query_one(MoreLine), top=True, animate=False)
-
-    async def _open_more(self) -> None:
-        more = self._make_more()
-        await more.ready.wait()
-        more.display = self.query_one(MoreLine).opened = self._more_was_open = True
-
-    def _make_more(self) -> More:
-        from tui.widgets.more import More  # the first frame does not wait for it
-
-        if self._more is None:
-            self._more = More(self.form)
-            self.query_one("#body").mount(self._more)
-        return self._more
+            await body.go_to_more()
 
     def action_choose(self) -> None:
         from tui.sheets.presets import ChoosePreset
