@@ -94,7 +94,10 @@ esac
 case $word in
     run) exec "$bin/finetunegem" "$@" ;;
     setup) ;;
-    test) OMP_NUM_THREADS=1 exec "$bin/python" -m pytest "$@" ;;
+    test)
+        [ $# -gt 0 ] || set -- --numprocesses auto --maxprocesses 4 --dist worksteal # all of them: on several cores
+        OMP_NUM_THREADS=1 exec "$bin/python" -m pytest "$@"
+        ;;
     check)
         "$bin/ruff" format --check .
         "$bin/ruff" check .

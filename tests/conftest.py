@@ -32,6 +32,12 @@ def isolated(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathF
 
 
 @pytest.fixture(scope="session", autouse=True)
+def hearing() -> None:
+    """Who starts the tests under nohup ignores hangups, and so would all they start."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
+@pytest.fixture(scope="session", autouse=True)
 def reaped() -> Iterator[None]:
     """The hosts that tests started are gone when the tests are done."""
     yield

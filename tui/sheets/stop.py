@@ -14,7 +14,7 @@ from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.events import Click
 from textual.geometry import Size
-from textual.reactive import reactive
+from textual.reactive import Reactive, reactive
 
 from trainer.follow import View
 from trainer.rundir import Command
@@ -96,6 +96,7 @@ class StopSheet(Sheet[Command | None]):
         Binding("enter", "take", "Choose", show=False, id="stop.take", tooltip="What is marked"),
     ]
     marked: reactive[int] = reactive(0)
+    virtual_size: Reactive[Size] = Reactive(Size(0, 0))  # nothing scrolls here: Textual would lay all out twice
 
     def __init__(self, view: View, keep: str = "best") -> None:
         super().__init__()
