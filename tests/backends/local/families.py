@@ -14,7 +14,9 @@ from tests.backends.local.conftest import CHATML, TokenizerMaker
 from trainer.backends.local.chat import PLAIN_TEMPLATE, Encoded
 from trainer.data.messages import Call, Conversation, Message, Tool
 
-TEMPLATES = Path(__file__).parents[2] / "templates"
+ROOT = Path(__file__).parents[3]
+TEMPLATES = ROOT / "tests" / "templates"
+TINY = (ROOT / "presets" / "models" / "tiny" / "chat_template.jinja").read_text(encoding="utf-8")
 
 
 def template(name: str) -> str:
@@ -94,6 +96,7 @@ FAMILIES = {
     ),
     "lfm 2.5": Family(template("lfm2_2_5"), (*IM, "<|startoftext|>"), "<|im_end|>", "<|im_end|>", "<|startoftext|>"),
     "reasoning": Family(REASONING, (*IM, "<bos>"), "<|im_end|>", "<|im_end|>", "<bos>", asks_for_thought=True),
+    "tiny": Family(TINY, ("<|endoftext|>", *IM), "<|im_end|>", "<|im_end|>", "<|endoftext|>"),
     "plain": Family(PLAIN_TEMPLATE, ("<|endoftext|>",), "<|endoftext|>", "<|endoftext|>"),
     "plain, with bos": Family(PLAIN_TEMPLATE, ("<s>", "</s>"), "</s>", "</s>", "<s>"),
 }

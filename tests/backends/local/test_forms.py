@@ -112,6 +112,7 @@ def test_words_that_look_like_our_marks_do_no_harm(make_tokenizer: TokenizerMake
     ("family", "expected"),
     [
         ("qwen 2.5", [HERMES, "It is 12 C.<|im_end|>", "Bye<|im_end|>"]),
+        ("tiny", [HERMES, "It is 12 C.<|im_end|>", "Bye<|im_end|>"]),
         ("qwen 3", [HERMES, "It is 12 C.<|im_end|>", f"{EMPTY_THOUGHT}Bye<|im_end|>"]),
         ("llama 3.1",
          ['{"name": "warm", "parameters": {"city": "Oslo"}}<|eot_id|>', "It is 12 C.<|eot_id|>", "Bye<|eot_id|>"]),
@@ -132,7 +133,7 @@ def test_the_calls_an_assistant_writes_are_learnt_and_results_are_not(
     assert "How warm it is" in text  # the tool's description
 
 
-@pytest.mark.parametrize("family", ["qwen 2.5", "qwen 3", "plain"])
+@pytest.mark.parametrize("family", ["qwen 2.5", "qwen 3", "tiny", "plain"])
 def test_words_and_several_calls_in_one_answer(family: str, make_tokenizer: TokenizerMaker) -> None:
     tokenizer = tokenizer_of(family, make_tokenizer)
     asks = Message("assistant", "Let me look.", tool_calls=(call("warm", city="Oslo"), call("warm", city="Rome")))

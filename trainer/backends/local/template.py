@@ -29,7 +29,7 @@ PLAIN_TEMPLATE = (
     "{{ bos_token }}"
     "{% if tools %}{{ 'Tools:\n' }}{% for tool in tools %}{{ tool['function'] | tojson + '\n' }}{% endfor %}{% endif %}"
     "{% for message in messages %}"
-    "{% if message['role'] == 'assistant' %}{{ 'Assistant:\n' + message['content'] }}"
+    "{% if message['role'] == 'assistant' %}{{ 'Assistant:\n' + (message['content'] or '') }}"
     "{% for call in message['tool_calls'] or [] %}"
     "{{ ('\n' if message['content'] or not loop.first else '') + 'Call: ' + call['function'] | tojson }}{% endfor %}"
     "{{ eos_token + '\n' }}"
