@@ -63,6 +63,7 @@ def _described(spec: RunSpec, data: DataSet) -> Report:
         exact=data.duplicates.exact,
         near=data.duplicates.near,
         same_prompt=data.duplicates.same_prompt,
+        own_eval=bool(spec.eval_data),
         batch_size=spec.batch_size,
         epochs=spec.epochs,
         max_length=spec.max_length,

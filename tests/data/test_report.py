@@ -60,10 +60,22 @@ def test_rows_that_the_cut_empties_count_as_bad() -> None:
     assert few.refused == ""
     emptied = replace(few, lengths=lengths(100, 200, begin=50, refused=1), max_length=20)
     assert emptied.refused.startswith("/data/chats.jsonl: 3 of 100 rows can't be used, more than 1%: ")
-    assert "1 are refused by the chat template, 2 keep no answer within 20 tokens (data.jsonl:9: no)" in emptied.refused
+    assert "1 is refused by the chat template, 2 keep no answer within 20 tokens (data.jsonl:9: no)" in emptied.refused
+    assert emptied.refused.endswith("; raise max length to 64, mend or remove them, or allow more with --allow-bad 3%.")
+    assert "; mend or remove them, " in replace(emptied, rows=99).refused  # the one that is refused is too many
     assert replace(emptied, allow_bad=0.05).refused == ""
     assert dict(figures(emptied))["then empty"] == "2 rows: no answer is left"
     assert dict(figures(emptied))["refused"] == "1 by the chat template"
+
+
+def test_rows_that_are_lost_are_no_longer_in_the_split() -> None:
+    emptied = replace(REPORT, lengths=lengths(*[100] * 90, *[200] * 10, begin=50, refused=10), max_length=20)
+    found = dict(figures(emptied))
+    assert emptied.lost == emptied.fields()["lost"] == 110
+    assert found["split"] == "about 798 training + 89 validation"
+    assert found["steps"] == "about 200 per epoch of batch size 4"
+    own = dict(figures(replace(emptied, own_eval=True)))
+    assert own["split"] == "about 787 training + 100 validation"
 
 
 def test_a_place_in_few_words() -> None:

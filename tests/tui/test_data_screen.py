@@ -217,6 +217,24 @@ async def test_what_is_cut_stands_in_the_form_as_soon_as_it_is_known(tmp_path: P
         await until(pilot, lambda: "cut at" not in text_of(app) and "tokens: cut" not in text_of(app))
 
 
+async def test_a_cut_that_leaves_too_little_stops_the_start_and_says_what_helps(tmp_path: Path) -> None:
+    app = form_stage(tmp_path)
+    spec = app.form_screen.form.spec()
+    assert spec is not None
+    lengths = Lengths("m", {10: 30, 800: 10}, {1: 30, 600: 10}, 100)
+    known.remember(known.key(spec, models.look_up(spec.model)), lengths)
+    async with app.run_test(size=LARGE) as pilot:
+        await settled(pilot)
+        await shows(
+            pilot, "data.jsonl: 10 of 40 rows can't be used", "answer within 512 tokens; raise max length to 640"
+        )
+        await shows(pilot, "about 21 steps, 7 per epoch · 27 train + 3 validation examples")
+        assert not app.form_screen.pad.can_start
+        app.form_screen.query_one("#max-length", Input).value = "640"
+        await shows(pilot, "27 steps, 9 per epoch · 36 train + 4 validation examples")
+        await until(pilot, lambda: app.form_screen.pad.can_start)
+
+
 async def test_the_rows_are_counted_beside_the_form(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[RunSpec] = []
 

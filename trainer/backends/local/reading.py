@@ -18,11 +18,11 @@ from transformers import AutoConfig
 from trainer.backends.local.chat import encode
 from trainer.backends.local.model import load_tokenizer
 from trainer.backends.local.tokenizing import tokenized
-from trainer.backends.local.tokens import Tokens
+from trainer.backends.local.tokens import Tokens, counted
 from trainer.backends.local.trust import code_trusted
 from trainer.control import Control
 from trainer.data import BadRow, Conversation, DataSet
-from trainer.data.lengths import NEVER, Extreme, Lengths
+from trainer.data.lengths import Extreme, Lengths
 from trainer.events import PhaseEntered
 from trainer.models import ModelInfo
 
@@ -83,7 +83,7 @@ class Reading:
 
 def _lengths(data: DataSet, tokens: Tokens, model: str, limit: int) -> Lengths:
     index = tokens.index[tokens.index["length"] > 0]
-    length, first = index["length"], index["first"]
+    length = index["length"]
 
     def extreme(at: np.intp) -> Extreme:
         return Extreme(int(length[at]), data.place(BadRow(int(index["line"][at]), "", int(index["file"][at]))))
@@ -91,8 +91,8 @@ def _lengths(data: DataSet, tokens: Tokens, model: str, limit: int) -> Lengths:
     refused = next(iter(tokens.facts.first_refused), None)
     return Lengths(
         model,
-        _counted(length),
-        _counted(np.where(first < length, first, NEVER)),
+        counted(length),
+        tokens.begins(),
         int(index["targets"].sum()),
         extreme(length.argmax()) if len(index) else None,
         extreme(length.argmin()) if len(index) else None,
@@ -100,11 +100,6 @@ def _lengths(data: DataSet, tokens: Tokens, model: str, limit: int) -> Lengths:
         tokens.facts.refused,
         f"{data.place(BadRow(refused.line, '', refused.file))}: {refused.why}" if refused else "",
     )
-
-
-def _counted(values: np.ndarray) -> dict[int, int]:
-    found, times = np.unique(values, return_counts=True)
-    return dict(zip(found.tolist(), times.tolist(), strict=True))
 
 
 def _positions(info: ModelInfo) -> int:
