@@ -53,6 +53,7 @@ def _described(spec: RunSpec, data: DataSet) -> Report:
         source=data.name,
         shape=data.shape.name,
         why=data.shape.why,
+        how=data.source.how,
         columns=spec.columns,
         rows=data.rows,
         used=data.used,

@@ -112,7 +112,10 @@ def headline(view: DataView) -> Content:
     report = view.report
     parts: list[tuple[str, str]] = []
     if report is not None:
-        parts = [(safe(report.shape, 200, one_line=True), "bold"), (f": {safe(report.why, 1000, one_line=True)}", DIM)]
+        parts = [
+            (safe(report.shape, 200, one_line=True), "bold"),
+            (f": {safe(reports.reason(report), 1000, one_line=True)}", DIM),
+        ]
     elif not view.refusal:
         parts = [(f"{doing(view)} …", DIM)]
     if refused := (view.refusal or (report.refused if report else "")).replace(view.folder or "\n", ""):

@@ -92,6 +92,12 @@ def test_shares_are_never_rounded_to_all_or_nothing(share: float, said: str) -> 
     assert percent(share) == said
 
 
+def test_how_files_are_read_is_said_behind_why() -> None:
+    assert reports.reason(REPORT) == "all 1000 rows looked at have messages"
+    said = reports.reason(replace(REPORT, how="csv, gz: cells are separated by semicolons"))
+    assert said == "all 1000 rows looked at have messages; read as csv, gz: cells are separated by semicolons"
+
+
 def test_json_and_back() -> None:
     assert from_fields(json.loads(json.dumps(REPORT.fields()))) == REPORT
     assert from_fields(json.loads(json.dumps(Report("x").fields()))) == Report("x")

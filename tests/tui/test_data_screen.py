@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import sys
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 from textual.widgets import Input
 
 from tests.tui.data_stage import chats, counted, data_stage, screen_of
-from tests.tui.form_stage import form_of, form_stage, settled
+from tests.tui.form_stage import form_of, form_stage, more_stands_open, settled
 from tests.tui.stage import LARGE, MIDDLE, SMALL, shows, text_of, until
 from trainer import known, models
 from trainer.data.lengths import Lengths
@@ -33,6 +34,14 @@ async def test_all_that_matters_stands_on_80_columns_without_scrolling(tmp_path:
         assert len(rows) == 24
         assert "esc Back" in rows[-1]
         assert "f1 Keys" in rows[-1]
+
+
+async def test_how_a_file_is_read_is_said(tmp_path: Path) -> None:
+    file = tmp_path / "chats.csv.gz"
+    rows = "".join(f"question {n};answer {n}\n" for n in range(60))
+    file.write_bytes(gzip.compress(f"prompt;completion\n{rows}".encode()))
+    async with data_stage(file).run_test(size=LARGE) as pilot:
+        await shows(pilot, "read as csv, gz: cells are separated by semicolons", "54 training + 6 validation")
 
 
 @pytest.mark.parametrize("size", [(40, 10), (20, 5), (66, 20), SMALL, MIDDLE, LARGE])
@@ -230,6 +239,7 @@ async def test_a_cut_that_leaves_too_little_stops_the_start_and_says_what_helps(
         )
         await shows(pilot, "about 21 steps, 7 per epoch · 27 train + 3 validation examples")
         assert not app.form_screen.pad.can_start
+        await more_stands_open(pilot)
         app.form_screen.query_one("#max-length", Input).value = "640"
         await shows(pilot, "27 steps, 9 per epoch · 36 train + 4 validation examples")
         await until(pilot, lambda: app.form_screen.pad.can_start)

@@ -33,6 +33,7 @@ class Problem:
 class Report:
     """`rows` are used, bad, or left out since they are not to be learnt from; `problems` are the first of the bad ones.
 
+    `why` says why the rows have this `shape`, `how` how their files are read ("" where that goes without saying).
     `exact` and `near` count rows that repeat an earlier one, `same_prompt` those that answer it in another way; `leak`
     validation rows that stand among the training rows too. `train` and `eval` are counted before the tokens are: see
     `left`; `own_eval`: the validation rows are data of their own. `refusal` is why a run would refuse the data by
@@ -43,6 +44,7 @@ class Report:
     source: str
     shape: str = ""
     why: str = ""
+    how: str = ""
     columns: str = ""
     rows: int = 0
     used: int = 0
@@ -124,6 +126,11 @@ def from_fields(raw: Mapping[str, Any]) -> Report:
 def at_length(report: Report, max_length: int) -> Report:
     """The same data, cut elsewhere."""
     return replace(report, max_length=max_length)
+
+
+def reason(report: Report) -> str:
+    """Why the shape is that; and how the files are read, where that is not plain."""
+    return f"{report.why}; read as {report.how}" if report.how else report.why
 
 
 def figures(report: Report) -> tuple[tuple[str, str], ...]:

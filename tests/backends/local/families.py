@@ -12,6 +12,7 @@ from transformers import PreTrainedTokenizerBase
 
 from tests.backends.local.conftest import CHATML, TokenizerMaker
 from trainer.backends.local.chat import PLAIN_TEMPLATE, Encoded
+from trainer.backends.local.template import dated
 from trainer.data.messages import Call, Conversation, Message, Tool
 
 ROOT = Path(__file__).parents[3]
@@ -141,7 +142,8 @@ def supervised(tokenizer: PreTrainedTokenizerBase, encoded: Encoded) -> list[str
 
 
 def plain_ids(tokenizer: PreTrainedTokenizerBase, talk: Conversation) -> list[int]:
-    """What transformers itself makes of the conversation."""
+    """What transformers itself makes of the conversation, on the day that templates are given."""
     turns = [{"role": message.role, "content": message.content} for message in talk.messages]
-    ids: list[int] = tokenizer.apply_chat_template(turns, tokenize=True, return_dict=False)
+    template = dated(tokenizer.get_chat_template())
+    ids: list[int] = tokenizer.apply_chat_template(turns, chat_template=template, tokenize=True, return_dict=False)
     return ids

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from transformers import PreTrainedTokenizerBase
 
-from tests.backends.local.conftest import TokenizerMaker
+from tests.backends.local.conftest import CHATML, TokenizerMaker
 from tests.backends.local.families import (
     DEEPSEEK,
     EMPTY_THOUGHT,
@@ -242,6 +242,20 @@ def test_results_carry_the_number_and_name_of_their_call(make_tokenizer: Tokeniz
     assert "12 C(call00001 warm)" in text
     assert "dry(call00002 wet)" in text
     assert "13(call00003 hot)" in text
+
+
+DATED = "{{ '<|im_start|>system\n' + strftime_now('%d %B %Y, %H:%M') + '<|im_end|>\n' }}" + CHATML
+
+
+def test_the_same_row_is_the_same_text_on_every_day(
+    make_tokenizer: TokenizerMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokenizer = make_tokenizer(DATED)
+    assert write(tokenizer, chat("How?", "ls")).text.startswith("<|im_start|>system\n26 July 2024, 00:00<|im_end|>\n")
+    assert learnt(tokenizer, chat("How?", "ls")) == ["ls<|im_end|>"]
+    count = count_renders(tokenizer, monkeypatch)
+    write(tokenizer, chat("And?", "pwd"))
+    assert count() == 1
 
 
 def test_forms_are_not_kept_without_end() -> None:
