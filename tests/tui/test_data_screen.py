@@ -14,7 +14,9 @@ from tests.tui.form_stage import form_of, form_stage, more_stands_open, settled
 from tests.tui.stage import LARGE, MIDDLE, SMALL, shows, text_of, until
 from trainer import known, models
 from trainer.data.lengths import Lengths
+from trainer.data.report import Report, figures
 from trainer.spec import RunSpec
+from tui.data_view import DataView, heard, histogram
 from tui.data_worker import Counter
 from tui.screens.data import DataScreen
 from tui.widgets.ask_line import AskLine
@@ -34,6 +36,17 @@ async def test_all_that_matters_stands_on_80_columns_without_scrolling(tmp_path:
         assert len(rows) == 24
         assert "esc Back" in rows[-1]
         assert "f1 Keys" in rows[-1]
+
+
+def test_the_histogram_grows_while_tokens_are_counted() -> None:
+    view = heard(DataView(), {"say": "report", "report": Report("x", rows=40, max_length=512).fields()})
+    some, all_of_them = Lengths("m", {10: 3}, {1: 3}, 9), Lengths("m", {10: 30, 600: 10}, {1: 40}, 100)
+    view = heard(view, {"say": "lengths so far", "lengths": some.fields()})
+    assert histogram(view, 29, 9).plain.startswith("rows by their tokens, so far\n")
+    assert "tokens" not in dict(figures(view.report or Report("")))
+    view = heard(view, {"say": "lengths", "lengths": all_of_them.fields()})
+    assert histogram(view, 29, 9).plain.startswith("rows by their tokens, up to\n")
+    assert view.so_far is None
 
 
 async def test_how_a_file_is_read_is_said(tmp_path: Path) -> None:

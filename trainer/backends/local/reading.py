@@ -7,6 +7,7 @@ trains nothing.
 from __future__ import annotations
 
 import copy
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -18,7 +19,7 @@ from transformers import AutoConfig
 from trainer.backends.local.chat import encode
 from trainer.backends.local.model import load_tokenizer
 from trainer.backends.local.tokenizing import tokenized
-from trainer.backends.local.tokens import Tokens, counted
+from trainer.backends.local.tokens import Index, Tokens, begins, counted
 from trainer.backends.local.trust import code_trusted
 from trainer.control import Control
 from trainer.data import BadRow, Conversation, DataSet
@@ -58,9 +59,15 @@ class Reading:
         kinds += ["cut"] * (len(ids) - len(kinds))
         return ReadRow(tuple(self._pieces(ids, kinds)), len(ids), encoded.targets)
 
-    def lengths(self, data: DataSet, fingerprint: str, control: Control, tell: Tell) -> Lengths | None:
-        """Of all rows; None when a stop was asked. May be called in a thread beside `row`. Raises RunError."""
-        going = tokenized(data, fingerprint, self._other, self._info, control)
+    def lengths(
+        self, data: DataSet, fingerprint: str, control: Control, tell: Tell, so_far: Callable[[Lengths], None]
+    ) -> Lengths | None:
+        """Of all rows; None when a stop was asked. `so_far` is told those of the rows until now, now and then.
+
+        May be called in a thread beside `row`. Raises RunError.
+        """
+        growing = _Growing(self._info.name, self._limit)
+        going = tokenized(data, fingerprint, self._other, self._info, control, growing.add)
         while True:
             try:
                 event = next(going)
@@ -68,6 +75,8 @@ class Reading:
                 return done.value and _lengths(data, done.value, self._info.name, self._limit)
             if isinstance(event, PhaseEntered):
                 tell(event.phase, event.done, event.total)
+                if event.done:
+                    so_far(growing.lengths())
 
     def _pieces(self, ids: Sequence[int], kinds: Sequence[Kind]) -> Iterator[tuple[str, Kind]]:
         """Decoded from the first token on, for what a token spells may hang on the one before it."""
@@ -79,6 +88,24 @@ class Reading:
                 before = before.rstrip("\ufffd")
             yield text[len(before) :], kind
             before = text
+
+
+class _Growing:
+    """Lengths of the rows until now, without the places of the longest and the shortest."""
+
+    def __init__(self, model: str, limit: int) -> None:
+        self._model, self._limit = model, limit
+        self._by_length: Counter[int] = Counter()
+        self._by_begin: Counter[int] = Counter()
+        self._supervised = 0
+
+    def add(self, index: Index) -> None:
+        self._by_length.update(counted(index["length"][index["length"] > 0]))
+        self._by_begin.update(begins(index))
+        self._supervised += int(index["targets"].sum())
+
+    def lengths(self) -> Lengths:
+        return Lengths(self._model, dict(self._by_length), dict(self._by_begin), self._supervised, limit=self._limit)
 
 
 def _lengths(data: DataSet, tokens: Tokens, model: str, limit: int) -> Lengths:

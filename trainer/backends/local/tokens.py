@@ -159,13 +159,18 @@ class Tokens:
         return total
 
     def begins(self) -> dict[int, int]:
-        """Examples by the place of their first token to learn; `NEVER` for those that have none."""
-        kept = self.index[self.index["length"] > 0]
-        return counted(np.where(kept["first"] < kept["length"], kept["first"], NEVER))
+        """See `begins`."""
+        return begins(self.index)
 
     def teaches(self, longest: int) -> NDArray[np.bool_]:
         """For each example whether anything is left to learn when it is cut there."""
         return np.asarray(self.index["first"] < np.minimum(self.index["length"], longest))
+
+
+def begins(index: Index) -> dict[int, int]:
+    """Examples by the place of their first token to learn; `NEVER` for those that have none."""
+    kept = index[index["length"] > 0]
+    return counted(np.where(kept["first"] < kept["length"], kept["first"], NEVER))
 
 
 def counted(values: NDArray[Any]) -> dict[int, int]:
