@@ -107,6 +107,8 @@ def too_many_lost(source: str, rows: int, bad: int, allowed: float, lengths: Len
         why.append(f"{empty:,} {keep} no answer within {lengths.within(max_length):,} tokens")
     first = f" ({lengths.refusal})" if lengths.refusal else ""
     longer = lengths.enough(int(allowed * rows) - bad) if empty else 0
+    if lengths.limit > max_length and not longer and (always := lengths.cut(lengths.limit).nothing_left):
+        why[-1] += f" and {always:,} none within the {lengths.limit:,} that the model has"
     return (
         f"{source}: {lost:,} of {rows:,} rows can't be used, more than {100 * allowed:g}%: {', '.join(why)}{first}; "
         f"{what_helps(lost, rows, longer)}."
