@@ -18,8 +18,9 @@ from typing import IO, Any, NamedTuple
 import pytest
 
 from tests.builders import RunBuilder, held
-from trainer import launch, presets, rundir
+from trainer import known, launch, presets, rundir
 from trainer.cache import Cache
+from trainer.data.lengths import Lengths
 from trainer.events import Finished, StepTaken, decode
 from trainer.follow import Follower
 from trainer.rundir import Command, RunDir
@@ -681,11 +682,20 @@ def test_the_cache_of_tokens_can_be_cleared(call: Call) -> None:
     cache = Cache()
     with cache.make("a" * 40) as new:
         (new.path / "tokens").write_bytes(bytes(2_500_000))
+    known.remember("entry", Lengths("m", {1: 1}, {1: 1}, 1))
     said = call("data", "--clear-cache")
-    assert (said.code, said.out) == (0, f"0.0 MB taken away from {cache.folder}; 1 in use by a run stay.\n")
+    assert (said.code, said.out) == (
+        0,
+        f"0.0 MB of tokens and the token counts of 1 look at data taken away from {cache.folder.parent}; "
+        "1 in use by a run stay.\n",
+    )
     new.held.release()
     said = call("data", "--clear-cache")
-    assert (said.code, said.out) == (0, f"2.5 MB taken away from {cache.folder}.\n")
+    assert (said.code, said.out) == (
+        0,
+        f"2.5 MB of tokens and the token counts of 0 looks at data taken away from {cache.folder.parent}.\n",
+    )
+    assert known.recall("entry") is None
     assert list(cache.folder.iterdir()) == []
 
 

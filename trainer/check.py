@@ -34,8 +34,8 @@ KEPT = 4  # accounts, for the next question about the same data
 class Prospect:
     """What a spec comes to: problems by field (then the rest may be None), the plan and the model.
 
-    `about`: the counts are estimated from the beginning of large data. `remote`: the data are on the hub, and nothing
-    is known of them yet.
+    Rows that are `skipped` are `bad`, or not to be learnt from. `about`: the counts are estimated from the beginning of
+    large data. `remote`: the data are on the hub, and nothing is known of them yet.
     """
 
     problems: dict[str, str]
@@ -43,6 +43,7 @@ class Prospect:
     model: models.ModelInfo | None
     shape: str = ""
     skipped: int = 0
+    bad: int = 0
     about: bool = False
     remote: bool = False
 
@@ -117,7 +118,7 @@ def look_ahead(spec: RunSpec) -> Prospect:
     parts = _try(problems, "eval_share", lambda: split(data, eval_data, spec.eval_share, spec.seed))
     plan = make_plan(spec, parts.train, parts.eval) if parts else None
     skipped = data.rows - data.used
-    return Prospect(problems, plan, model, data.shape.name, skipped, data.estimated)
+    return Prospect(problems, plan, model, data.shape.name, skipped, data.bad_count, data.estimated)
 
 
 def _named(data: str) -> str:

@@ -51,6 +51,16 @@ def remember(key: str, lengths: Lengths) -> None:
             old.unlink(missing_ok=True)
 
 
+def clear() -> int:
+    """Take all entries away; how many there were."""
+    gone = 0
+    for file in _folder().glob("*.json"):
+        with contextlib.suppress(OSError):
+            file.unlink()
+            gone += 1
+    return gone
+
+
 def _folder() -> Path:
     return cache.root() / "lengths"
 

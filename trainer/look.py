@@ -4,9 +4,9 @@
 
 JSON lines come in and go out. In: {"ask": "look", "spec": {...}, "tokens": true}, then any number of {"ask": "row",
 "number": 0, "max_length": 512}, {"ask": "find", "text": ..., "after": 0, ...} and {"ask": "bad", "after": 0, ...}.
-Out: {"say": "phase" | "report" | "hashed" | "lengths" | "row" | "missing" | "error", ...}. The account of the rows
-comes first; then, in a thread beside what is asked, the tokenizer is loaded and the tokens are made, which a run of
-the same data finds in its cache.
+Out: {"say": "phase" | "report" | "hashed" | "lengths so far" | "lengths" | "row" | "missing" | "error", ...}. The
+account of the rows comes first; then, in a thread beside what is asked, the tokenizer is loaded and the tokens are
+made, which a run of the same data finds in its cache.
 
 It ends with its standard input. It knows no screen, and whoever shows what it says must make that harmless.
 """
@@ -173,7 +173,11 @@ class Measuring:
         self._inbox.put({"ask": "loaded", "reading": reading, "control": control})
         if lengths is None:
             lengths = reading.lengths(
-                account.data, hashed, control, lambda *done: None if control.stop else phase(self._say, *done)
+                account.data,
+                hashed,
+                control,
+                lambda *done: None if control.stop else phase(self._say, *done),
+                lambda some: self._tell({"say": "lengths so far", "lengths": some.fields()}, control),
             )
             if lengths is not None:
                 known.remember(key, lengths)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from trainer.data.split import without
 from trainer.spec import RunSpec
 
 LONG_EPOCH = 40  # steps; longer epochs are evaluated in between as well
@@ -39,6 +40,13 @@ def make_plan(spec: RunSpec, train_examples: int, eval_examples: int) -> Plan:
     steps = math.ceil(train_examples / spec.batch_size)
     every = spec.eval_every or _choose(steps)
     return Plan(train_examples, eval_examples, spec.epochs, steps, every)
+
+
+def thinned(plan: Plan, spec: RunSpec, lost: int) -> Plan:
+    """The plan when `lost` rows can't be used after all; which side they stand on is not known yet."""
+    if not lost:
+        return plan
+    return make_plan(spec, *without(lost, plan.train_examples, plan.eval_examples, own_eval=bool(spec.eval_data)))
 
 
 def _choose(steps_per_epoch: int) -> int:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from pathlib import PurePath
 
 from trainer import check, known, models
 from trainer.check import Prospect, Stamp
 from trainer.data.lengths import Lengths
-from trainer.plan import make_plan
+from trainer.data.report import too_many_lost
+from trainer.plan import Plan, make_plan, thinned
 from trainer.spec import RunSpec
 
 
@@ -16,6 +18,19 @@ class Outlook(Prospect):
     """A prospect, with the rows' lengths in the model's tokens where they were counted before."""
 
     lengths: Lengths | None = None
+
+    def left(self, spec: RunSpec) -> Plan | None:
+        """The plan without the rows that are lost in tokens, as far as those are counted."""
+        if self.plan is None or self.lengths is None:
+            return self.plan
+        return thinned(self.plan, spec, self.lengths.lost(spec.max_length))
+
+    def refused(self, spec: RunSpec) -> str:
+        """Why the run would refuse the data for the rows that are lost in tokens; "" where it would not."""
+        if self.plan is None or self.lengths is None or self.about:
+            return ""
+        rows = self.lengths.rows + self.lengths.refused + self.skipped
+        return too_many_lost(PurePath(spec.data).name, rows, self.bad, spec.allow_bad, self.lengths, spec.max_length)
 
 
 class Ahead:

@@ -118,7 +118,7 @@ def _add_data(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         data.add_argument(knob.flag, dest=f"knob_{name}", metavar=knob.kind.upper(), default=None, help=help)
     data.add_argument("--row", type=int, default=None, metavar="N", help="show this row as the model will read it")
     data.add_argument("--no-tokens", action="store_true", help="leave the tokens uncounted, which is quick")
-    data.add_argument("--clear-cache", action="store_true", help="take away the tokens kept from earlier runs")
+    data.add_argument("--clear-cache", action="store_true", help="take away the tokens and counts that are kept")
     data.add_argument("--json", action="store_true", help="one JSON object")
 
 

@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 
-from trainer import check, launch, models, presets, rundir
+from trainer import check, known, launch, models, presets, rundir
 from trainer import spec as specs
 from trainer.cache import Cache
 from trainer.data import DataError
@@ -177,7 +177,9 @@ def _clear_cache() -> int:
     cache = Cache()
     gone = cache.clear()
     in_use = f"; {gone.in_use} in use by a run stay" if gone.in_use else ""
-    print(said(f"{gone.size / 1e6:,.1f} MB taken away from {cache.folder}{in_use}."))
+    counts = known.clear()
+    files = f"the token counts of {counts:,} look{'s' * (counts != 1)} at data"
+    print(said(f"{gone.size / 1e6:,.1f} MB of tokens and {files} taken away from {cache.folder.parent}{in_use}."))
     return 0
 
 

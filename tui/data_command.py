@@ -116,7 +116,7 @@ def _lines(found: Found) -> Iterator[str]:
     """For people."""
     report, width = found.report, min(WIDEST, shutil.get_terminal_size().columns)
     yield report.source
-    yield f"{'shape':{LABEL}}{report.shape}: {report.why}"
+    yield f"{'shape':{LABEL}}{report.shape}: {reports.reason(report)}"
     for label, text in reports.figures(report):
         yield f"{label:{LABEL}}{text}"
     yield f"{'sha256':{LABEL}}{report.fingerprint}"

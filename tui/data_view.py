@@ -9,7 +9,7 @@ from typing import Any
 from textual.content import Content
 
 from trainer.data import report as reports
-from trainer.data.lengths import from_fields
+from trainer.data.lengths import Lengths, from_fields
 from trainer.data.report import Report
 from tui.format import cut_middle
 from tui.safe import safe
@@ -45,7 +45,7 @@ class RowView:
 class DataView:
     """`refusal` is why the data can't be used, `no_tokens` why they can't be read with this model; `doing` is what goes
     on, with `done` of `of`; `said` answers what was asked last. `folder` is where the data lie, which is left out of
-    sentences.
+    sentences. `so_far` are lengths of some rows while they are counted.
     """
 
     folder: str = ""
@@ -57,6 +57,7 @@ class DataView:
     done: int = 0
     of: int = 0
     said: str = ""
+    so_far: Lengths | None = None
 
 
 def heard(view: DataView, said: Mapping[str, Any]) -> DataView:
@@ -74,7 +75,9 @@ def _heard(view: DataView, said: Mapping[str, Any]) -> DataView:
         case "report":
             return replace(view, report=reports.from_fields(said["report"]))
         case "lengths" if view.report is not None:
-            return replace(view, report=replace(view.report, lengths=from_fields(said["lengths"])))
+            return replace(view, report=replace(view.report, lengths=from_fields(said["lengths"])), so_far=None)
+        case "lengths so far":
+            return replace(view, so_far=from_fields(said["lengths"]))
         case "hashed" if view.report is not None:
             return replace(view, report=replace(view.report, fingerprint=str(said["fingerprint"])))
         case "row":
@@ -112,7 +115,10 @@ def headline(view: DataView) -> Content:
     report = view.report
     parts: list[tuple[str, str]] = []
     if report is not None:
-        parts = [(safe(report.shape, 200, one_line=True), "bold"), (f": {safe(report.why, 1000, one_line=True)}", DIM)]
+        parts = [
+            (safe(report.shape, 200, one_line=True), "bold"),
+            (f": {safe(reports.reason(report), 1000, one_line=True)}", DIM),
+        ]
     elif not view.refusal:
         parts = [(f"{doing(view)} …", DIM)]
     if refused := (view.refusal or (report.refused if report else "")).replace(view.folder or "\n", ""):
@@ -143,10 +149,11 @@ def figures(view: DataView, width: int) -> Content:
 
 def histogram(view: DataView, width: int, height: int) -> Content:
     """Its title, the bars, and the line where max length cuts."""
-    lengths = view.report.lengths if view.report else None
+    lengths = (view.report.lengths or view.so_far) if view.report else None
     if view.report is None or lengths is None or not lengths.by_length:
         return Content()
-    lines = [Content.styled("rows by their tokens, up to", DIM)]
+    counted = view.report.lengths is not None
+    lines = [Content.styled(f"rows by their tokens, {'up to' if counted else 'so far'}", DIM)]
     for line in reports.bars(lengths, view.report.max_length, width, height - 1):
         lines.append(Content.styled(line, "$text-warning" if reports.CUT in line else "$foreground 85%"))
     return Content("\n").join(lines)

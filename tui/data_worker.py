@@ -22,6 +22,7 @@ from trainer.spec import RunSpec
 
 LONGEST_LINE = 2**25  # bytes; a row is cut short long before
 MOST_UNASKED = 32_000_000  # bytes of data that are counted without having been asked for it
+OFFLINE = {"HF_HUB_OFFLINE": "1"}  # huggingface_hub's own word, which transformers and datasets heed too
 COMMAND = (sys.executable, "-P", "-m", "trainer.look")
 
 Said = Mapping[str, Any]
@@ -52,10 +53,16 @@ def answers(asked: Sequence[Said], command: Sequence[str] = COMMAND) -> Iterator
 
 
 class DataWorker:
-    """`hear` is called in the event loop with each thing it says; the last one may be an error of its own."""
+    """`hear` is called in the event loop with each thing it says; the last one may be an error of its own.
 
-    def __init__(self, hear: Callable[[Said], None], command: Sequence[str] = COMMAND) -> None:
+    `offline`: it asks no network, whatever name it is given.
+    """
+
+    def __init__(
+        self, hear: Callable[[Said], None], command: Sequence[str] = COMMAND, *, offline: bool = False
+    ) -> None:
         self._hear, self._command = hear, command
+        self._environment = _environment() | (OFFLINE if offline else {})
         self._process: Process | None = None
         self._waiting: list[bytes] = []
 
@@ -63,7 +70,7 @@ class DataWorker:
         """Start it and hear it until it ends; cancelled, it ends at once."""
         try:
             self._process = process = await asyncio.create_subprocess_exec(
-                *self._command, stdin=PIPE, stdout=PIPE, stderr=DEVNULL, env=_environment(), limit=LONGEST_LINE
+                *self._command, stdin=PIPE, stdout=PIPE, stderr=DEVNULL, env=self._environment, limit=LONGEST_LINE
             )
         except OSError as error:
             self._hear(_not_started(error))
@@ -99,7 +106,7 @@ class DataWorker:
 
 
 class Counter:
-    """Counts tokens that nobody asked for, in a process that stands back."""
+    """Counts tokens that nobody asked for: gently, and offline, for a name may be half typed."""
 
     def __init__(self) -> None:
         self._worker: DataWorker | None = None
@@ -114,7 +121,7 @@ class Counter:
             if said["say"] in ("lengths", "error") and not answer.done():
                 answer.set_result(from_fields(said["lengths"]) if said["say"] == "lengths" else None)
 
-        self._worker = DataWorker(hear)
+        self._worker = DataWorker(hear, offline=True)
         self._worker.ask("look", spec=vars(spec), tokens=True, gently=True)
         following = asyncio.ensure_future(self._worker.follow())
         try:

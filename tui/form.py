@@ -90,7 +90,8 @@ class Form:
         if name == "model" and self.fetchable:
             return f"{models.FETCHABLE[self.fetchable]} is not here yet: ctrl+f fetches it."
         seen = self.prospect.problems if self.prospect else {}
-        return self.problems.get(name) or seen.get(name, "")
+        field, lost = self._lost() if name in ("data", "max_length") else ("", "")
+        return self.problems.get(name) or seen.get(name, "") or (lost if name == field else "")
 
     def note(self, name: str) -> str:
         """What is good to know about a field; "" where nothing is."""
@@ -106,6 +107,14 @@ class Form:
         if lengths is None or "max_length" in self.problems:
             return None
         return lengths, int(specs.parse("max_length", self.texts["max_length"]))
+
+    def _lost(self) -> tuple[str, str]:
+        """(field, sentence) where too many rows are lost in tokens for a run to start."""
+        spec = self.spec() if self.prospect and self.prospect.lengths else None
+        if spec is None or self.prospect is None or self.prospect.lengths is None:
+            return "", ""
+        empty = self.prospect.lengths.cut(spec.max_length).nothing_left
+        return "max_length" if empty else "data", self.prospect.refused(spec)
 
     def hear(self, lengths: Lengths) -> None:
         """The rows were counted in the model's tokens."""

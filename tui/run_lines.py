@@ -46,7 +46,7 @@ def lines(form: Form) -> list[Line]:
         known = REMOTE if prospect.remote else READING
         return [("Model", model, _model(prospect)), ("Data", data, known), ("Run", "", "")]
     rows = _data(prospect) + _cut(form)
-    return [("Model", model, _model(prospect)), ("Data", data, rows), ("Run", "", _run(prospect))]
+    return [("Model", model, _model(prospect)), ("Data", data, rows), ("Run", "", _run(form, prospect))]
 
 
 def _model(prospect: Outlook) -> str:
@@ -73,11 +73,12 @@ def _cut(form: Form) -> str:
     return f", {cut:,} of {lengths.rows:,} cut at {lengths.within(max_length):,}" if cut else ""
 
 
-def _run(prospect: Outlook) -> str:
+def _run(form: Form, prospect: Outlook) -> str:
     """The total first, so that a narrow screen cuts what matters least."""
-    plan = prospect.plan
+    spec = form.spec()
+    plan = prospect.left(spec) if spec else prospect.plan
     if plan is None:
         return ""
-    about = "about " if prospect.about else ""
+    about = "about " if prospect.about or plan != prospect.plan else ""
     examples = f"{plan.train_examples:,} train + {plan.eval_examples:,} validation examples"
     return f"{about}{plan.total_steps:,} steps, {plan.steps_per_epoch:,} per epoch · {examples}"

@@ -87,7 +87,9 @@ def test_columns_settle_what_is_which(tmp_path: Path) -> None:
 def test_a_broken_line_in_a_small_file_is_named(tmp_path: Path) -> None:
     said = refused(tmp_path, GOOD, '{"prompt": ', GOOD)
     assert said.startswith("2: it is not JSON (")
-    assert said.endswith(": 1 of 3 rows are bad, more than 1%; mend or remove them, or allow more with --allow-bad.")
+    assert said.endswith(
+        ": 1 of 3 rows are bad, more than 1%; mend or remove them, or allow more with --allow-bad 34%."
+    )
 
 
 def test_a_file_of_nothing_but_broken_lines_is_named_by_its_first(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from trainer.data.lengths import NEVER, Extreme, Lengths, from_fields
+from trainer.data.lengths import NEVER, Extreme, Lengths, enough, from_fields
 
 
 def lengths(*tokens: int, begin: int = 1, limit: int = 0, refused: int = 0) -> Lengths:
@@ -30,6 +30,19 @@ def test_rows_whose_answer_lies_behind_the_cut_keep_nothing() -> None:
     assert lengths(100, 200, begin=50).cut(50).nothing_left == 2
     assert lengths(100, 200, begin=50).cut(51).nothing_left == 0
     assert lengths(100, begin=100).cut(1000).nothing_left == 1  # nothing of it is learnt at all
+
+
+def test_a_max_length_that_is_enough() -> None:
+    found = {5: 97, 300: 2, 700: 1}
+    assert [enough(found, spare) for spare in (0, 1, 2, 3, 99, 100)] == [704, 320, 320, 64, 64, 64]
+    assert enough(found, 0, limit=1024) == 704
+    assert enough(found, 0, limit=702) == 702
+    assert enough(found, 0, limit=700) == 0  # the model has no position for it
+    assert enough({5: 10, NEVER: 2}, 1) == 0  # nothing of two rows is learnt at any length
+    assert enough({5: 10, NEVER: 2}, 2) == 64
+    lost = lengths(100, 200, begin=50, refused=3)
+    assert (lost.lost(50), lost.lost(64)) == (5, 3)
+    assert (lost.enough(3), lost.enough(2)) == (64, 0)
 
 
 def test_the_models_positions_cut_where_they_come_first() -> None:

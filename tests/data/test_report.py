@@ -60,10 +60,29 @@ def test_rows_that_the_cut_empties_count_as_bad() -> None:
     assert few.refused == ""
     emptied = replace(few, lengths=lengths(100, 200, begin=50, refused=1), max_length=20)
     assert emptied.refused.startswith("/data/chats.jsonl: 3 of 100 rows can't be used, more than 1%: ")
-    assert "1 are refused by the chat template, 2 keep no answer within 20 tokens (data.jsonl:9: no)" in emptied.refused
+    assert "1 is refused by the chat template, 2 keep no answer within 20 tokens (data.jsonl:9: no)" in emptied.refused
+    assert emptied.refused.endswith("; raise max length to 64, mend or remove them, or allow more with --allow-bad 3%.")
+    assert "; mend or remove them, " in replace(emptied, rows=99).refused  # the one that is refused is too many
     assert replace(emptied, allow_bad=0.05).refused == ""
     assert dict(figures(emptied))["then empty"] == "2 rows: no answer is left"
     assert dict(figures(emptied))["refused"] == "1 by the chat template"
+
+
+def test_where_no_max_length_helps_the_models_own_is_named() -> None:
+    emptied = replace(REPORT, lengths=lengths(*[9000] * 30, begin=8000, limit=1024), max_length=512)
+    said = "30 keep no answer within 512 tokens and 30 none within the 1,024 that the model has"
+    assert said in emptied.refused
+    assert "raise" not in emptied.refused
+
+
+def test_rows_that_are_lost_are_no_longer_in_the_split() -> None:
+    emptied = replace(REPORT, lengths=lengths(*[100] * 90, *[200] * 10, begin=50, refused=10), max_length=20)
+    found = dict(figures(emptied))
+    assert emptied.lost == emptied.fields()["lost"] == 110
+    assert found["split"] == "about 798 training + 89 validation"
+    assert found["steps"] == "about 200 per epoch of batch size 4"
+    own = dict(figures(replace(emptied, own_eval=True)))
+    assert own["split"] == "about 787 training + 100 validation"
 
 
 def test_a_place_in_few_words() -> None:
@@ -78,6 +97,12 @@ def test_a_place_in_few_words() -> None:
 )  # fmt: skip
 def test_shares_are_never_rounded_to_all_or_nothing(share: float, said: str) -> None:
     assert percent(share) == said
+
+
+def test_how_files_are_read_is_said_behind_why() -> None:
+    assert reports.reason(REPORT) == "all 1000 rows looked at have messages"
+    said = reports.reason(replace(REPORT, how="csv, gz: cells are separated by semicolons"))
+    assert said == "all 1000 rows looked at have messages; read as csv, gz: cells are separated by semicolons"
 
 
 def test_json_and_back() -> None:

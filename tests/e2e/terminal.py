@@ -13,7 +13,7 @@ from pathlib import Path
 import pexpect
 import pyte
 
-ENTER, ESCAPE, DOWN = "\r", "\x1b", "\x1b[B"
+ENTER, ESCAPE, DOWN, F2 = "\r", "\x1b", "\x1b[B", "\x1bOQ"
 CTRL_C, CTRL_L, CTRL_Q, CTRL_Z = "\x03", "\x0c", "\x11", "\x1a"
 MODES = re.compile(rb"\x1b\[\?(\d+)([hl])")
 USUAL_MODES = {7: True, 25: True}  # wrap and cursor are on in any terminal; all else is off

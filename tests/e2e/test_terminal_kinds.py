@@ -12,7 +12,7 @@ import pytest
 
 from tests.builders import RunBuilder
 from tests.e2e.stage import kill_host, replayed
-from tests.e2e.terminal import CTRL_Q, ENTER, Terminal
+from tests.e2e.terminal import CTRL_Q, ENTER, F2, Terminal
 from trainer.rundir import RunDir
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
@@ -174,5 +174,18 @@ def test_a_storm_of_resizes_does_it_no_harm(tmp_path: Path, live: RunDir) -> Non
     terminal.wait_for("replayed")
     terminal.send(ENTER)
     terminal.wait_for("running", "elapsed")
+    terminal.send(CTRL_Q)
+    assert terminal.ended() == 0
+
+
+@pytest.mark.parametrize("kind", [{"TERM": "linux", "COLORTERM": ""}, {"FINETUNEGEM_ASCII": "1"}])
+def test_the_look_at_data_is_in_ascii_there_too(tmp_path: Path, kind: dict[str, str]) -> None:
+    folders = {"FINETUNEGEM_RUNS": str(tmp_path / "runs"), "FINETUNEGEM_CACHE": str(tmp_path / "cache")}
+    terminal = Terminal([], {**folders, **kind}, tmp_path)
+    terminal.wait_for("Start", "validation examples")
+    terminal.send(F2)
+    terminal.wait_for("shortest", "cut at 512", "rows by their tokens", "Row 1 of", "learnt")
+    terminal.wait_idle()
+    assert in_ascii(terminal)
     terminal.send(CTRL_Q)
     assert terminal.ended() == 0

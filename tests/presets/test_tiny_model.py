@@ -1,5 +1,6 @@
 """The built-in model loads with plain transformers and is what its papers say."""
 
+import ast
 import hashlib
 import json
 from pathlib import Path
@@ -50,6 +51,34 @@ def test_chat_renders_every_turn(tokenizer: PreTrainedTokenizerBase) -> None:
     )
     prompt = tokenizer.apply_chat_template(CHAT, tokenize=False, add_generation_prompt=True)
     assert prompt == rendered + "<|im_start|>assistant\n"
+
+
+def test_tools_calls_and_results_are_said(tokenizer: PreTrainedTokenizerBase) -> None:
+    function = {"name": "warm", "parameters": {"type": "object", "properties": {}}}
+    asks = {"name": "warm", "arguments": {"city": "Zürich <1>"}}
+    chat = [
+        {"role": "user", "content": "How warm?"},
+        {"role": "assistant", "content": None, "tool_calls": [{"type": "function", "function": asks}]},
+        {"role": "tool", "content": "12 C"},
+    ]
+    assert tokenizer.apply_chat_template(chat, tools=[{"type": "function", "function": function}], tokenize=False) == (
+        f"<|im_start|>system\nTools:\n{json.dumps(function)}<|im_end|>\n"
+        "<|im_start|>user\nHow warm?<|im_end|>\n"
+        f"<|im_start|>assistant\n<tool_call>\n{json.dumps(asks, ensure_ascii=False)}\n</tool_call><|im_end|>\n"
+        "<|im_start|>tool\n12 C<|im_end|>\n"
+    )
+
+
+def test_the_template_is_the_one_that_its_script_writes() -> None:
+    script = ast.parse((TINY / "pretrain.py").read_text("utf-8"))
+    (written,) = (
+        ast.literal_eval(line.value)
+        for line in script.body
+        if isinstance(line, ast.Assign)
+        and isinstance(line.targets[0], ast.Name)
+        and line.targets[0].id == "CHAT_TEMPLATE"
+    )
+    assert written == (TINY / "chat_template.jinja").read_text("utf-8")
 
 
 def test_marks_of_a_chat_are_single_tokens(tokenizer: PreTrainedTokenizerBase) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
+from collections.abc import Callable
 from typing import Any, cast
 
 from trainer import look
@@ -39,7 +40,9 @@ class Reading:
     def row(self, talk: Conversation, max_length: int) -> Row:
         return Row(talk, max_length)
 
-    def lengths(self, data: DataSet, _hashed: str, _control: Control, tell: look.Phase) -> Lengths:
+    def lengths(
+        self, data: DataSet, _hashed: str, _control: Control, tell: look.Phase, _so_far: Callable[[Lengths], None]
+    ) -> Lengths:
         rows = [Row(example.conversation, POSITIONS) for example in data.examples()]
         places = [data.place(example) for example in data.examples()]
         tell("tokenizing", len(rows) // 2, len(rows))

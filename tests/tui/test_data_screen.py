@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import sys
 from pathlib import Path
 
@@ -9,11 +10,13 @@ import pytest
 from textual.widgets import Input
 
 from tests.tui.data_stage import chats, counted, data_stage, screen_of
-from tests.tui.form_stage import form_of, form_stage, settled
+from tests.tui.form_stage import form_of, form_stage, more_stands_open, settled
 from tests.tui.stage import LARGE, MIDDLE, SMALL, shows, text_of, until
 from trainer import known, models
 from trainer.data.lengths import Lengths
+from trainer.data.report import Report, figures
 from trainer.spec import RunSpec
+from tui.data_view import DataView, heard, histogram
 from tui.data_worker import Counter
 from tui.screens.data import DataScreen
 from tui.widgets.ask_line import AskLine
@@ -33,6 +36,25 @@ async def test_all_that_matters_stands_on_80_columns_without_scrolling(tmp_path:
         assert len(rows) == 24
         assert "esc Back" in rows[-1]
         assert "f1 Keys" in rows[-1]
+
+
+def test_the_histogram_grows_while_tokens_are_counted() -> None:
+    view = heard(DataView(), {"say": "report", "report": Report("x", rows=40, max_length=512).fields()})
+    some, all_of_them = Lengths("m", {10: 3}, {1: 3}, 9), Lengths("m", {10: 30, 600: 10}, {1: 40}, 100)
+    view = heard(view, {"say": "lengths so far", "lengths": some.fields()})
+    assert histogram(view, 29, 9).plain.startswith("rows by their tokens, so far\n")
+    assert "tokens" not in dict(figures(view.report or Report("")))
+    view = heard(view, {"say": "lengths", "lengths": all_of_them.fields()})
+    assert histogram(view, 29, 9).plain.startswith("rows by their tokens, up to\n")
+    assert view.so_far is None
+
+
+async def test_how_a_file_is_read_is_said(tmp_path: Path) -> None:
+    file = tmp_path / "chats.csv.gz"
+    rows = "".join(f"question {n};answer {n}\n" for n in range(60))
+    file.write_bytes(gzip.compress(f"prompt;completion\n{rows}".encode()))
+    async with data_stage(file).run_test(size=LARGE) as pilot:
+        await shows(pilot, "read as csv, gz: cells are separated by semicolons", "54 training + 6 validation")
 
 
 @pytest.mark.parametrize("size", [(40, 10), (20, 5), (66, 20), SMALL, MIDDLE, LARGE])
@@ -215,6 +237,25 @@ async def test_what_is_cut_stands_in_the_form_as_soon_as_it_is_known(tmp_path: P
         await shows(pilot, "10 of 40 cut at 256", "10 of 40 rows are longer than 256 tokens: cut.")
         app.form_screen.query_one("#columns", Input).value = "text=a"
         await until(pilot, lambda: "cut at" not in text_of(app) and "tokens: cut" not in text_of(app))
+
+
+async def test_a_cut_that_leaves_too_little_stops_the_start_and_says_what_helps(tmp_path: Path) -> None:
+    app = form_stage(tmp_path)
+    spec = app.form_screen.form.spec()
+    assert spec is not None
+    lengths = Lengths("m", {10: 30, 800: 10}, {1: 30, 600: 10}, 100)
+    known.remember(known.key(spec, models.look_up(spec.model)), lengths)
+    async with app.run_test(size=LARGE) as pilot:
+        await settled(pilot)
+        await shows(
+            pilot, "data.jsonl: 10 of 40 rows can't be used", "answer within 512 tokens; raise max length to 640"
+        )
+        await shows(pilot, "about 21 steps, 7 per epoch · 27 train + 3 validation examples")
+        assert not app.form_screen.pad.can_start
+        await more_stands_open(pilot)
+        app.form_screen.query_one("#max-length", Input).value = "640"
+        await shows(pilot, "27 steps, 9 per epoch · 36 train + 4 validation examples")
+        await until(pilot, lambda: app.form_screen.pad.can_start)
 
 
 async def test_the_rows_are_counted_beside_the_form(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -332,7 +332,7 @@ async def test_data(tmp_path: Path, wire: Wire, share: int) -> None:
         for at, (name, text) in enumerate([*STRINGS.items()][::share]):
             lengths = Lengths(text, {10: 3, 600: 1}, {1: 4}, 20, Extreme(600, text), Extreme(10, text), 0, 2, text)
             report = Report(
-                text, text, text, text, 4, 3, 1, problems=(Problem(text, text),), scripts=((text, 1.0),),
+                text, text, text, text, text, 4, 3, 1, problems=(Problem(text, text),), scripts=((text, 1.0),),
                 fingerprint=text, refusal=text if at % 2 else "", lengths=lengths, max_length=512,
             )  # fmt: skip
             row = RowView(0, text, ((text, "read"), (text, "learnt"), (text, "cut")), 30, 10)

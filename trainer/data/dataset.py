@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import itertools
+import math
 import zlib
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -91,13 +92,19 @@ class DataSet:
         return self
 
 
-def too_many_bad(where: str, why: str, bad: int, rows: int, allowed: float) -> str:
-    """The sentence that refuses data, naming the first of its bad rows."""
+def too_many_bad(where: str, why: str, bad: int, rows: int, allowed: float, longer: int = 0) -> str:
+    """The sentence that refuses data, naming the first of its bad rows; `longer` is a max length that helps, or 0."""
     others = f" (and {bad - 1:,} more bad row{'s' if bad > 2 else ''})" if bad > 1 else ""
     return (
         f"{where}: {why}{others}: {bad:,} of {rows:,} rows are bad, more than {100 * allowed:g}%; "
-        "mend or remove them, or allow more with --allow-bad."
+        f"{what_helps(bad, rows, longer)}."
     )
+
+
+def what_helps(bad: int, rows: int, longer: int = 0) -> str:
+    """ "raise max length to 1,408, mend or remove them, or allow more with --allow-bad 9%"."""
+    raised = f"raise max length to {longer:,}, " if longer else ""
+    return f"{raised}mend or remove them, or allow more with --allow-bad {math.ceil(100 * bad / rows)}%"
 
 
 def load(named: str, columns: str = "", *, near: bool = False) -> DataSet:

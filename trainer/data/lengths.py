@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 NEVER = 2**31
+ROUND = 64  # tokens that a max length to try is a multiple of
 LINEAR = 8  # the longest row is less than so many times the shortest: bins of equal width
 
 
@@ -90,6 +91,14 @@ class Lengths:
         lost = f"; {cut.nothing_left:,} keep nothing to learn" if cut.nothing_left else ""
         return f"{cut.rows:,} of {self.rows:,} rows {are} longer than {at:,} tokens: cut{lost}"
 
+    def lost(self, max_length: int) -> int:
+        """Rows that are used no more: the template refuses them, or they keep nothing to learn."""
+        return self.refused + self.cut(max_length).nothing_left
+
+    def enough(self, spare: int) -> int:
+        """See `enough`."""
+        return enough(self.by_begin, spare - self.refused, self.limit)
+
     def fields(self) -> dict[str, Any]:
         """As JSON takes it: lengths as pairs, since JSON has no numbers for keys."""
         pairs = {name: sorted(getattr(self, name).items()) for name in ("by_length", "by_begin")}
@@ -112,6 +121,23 @@ class Lengths:
         for length, rows in self.by_length.items():
             counted[bisect_left(ends, length)] += rows
         return tuple(Bin(end, rows) for end, rows in zip(ends, counted, strict=True))
+
+
+def enough(by_begin: Mapping[int, int], spare: int, limit: int = 0) -> int:
+    """The least max length, a multiple of 64, at which no more than `spare` rows keep nothing to learn.
+
+    `by_begin` as in `Lengths`. 0 where none helps: the model has no positions for it, or too many rows teach nothing.
+    """
+    if spare < 0:
+        return 0
+    for begin in sorted(by_begin, reverse=True):
+        spare -= by_begin[begin]
+        if spare < 0:
+            if begin >= (limit or NEVER):
+                return 0
+            wanted = math.ceil((begin + 1) / ROUND) * ROUND
+            return min(wanted, limit) if limit else wanted
+    return ROUND
 
 
 def from_fields(raw: Mapping[str, Any]) -> Lengths:

@@ -6,12 +6,15 @@ loads no tokenizer: `trainer.look` puts it together.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from trainer.data.dataset import what_helps
 from trainer.data.lengths import Bin, Lengths
 from trainer.data.lengths import from_fields as lengths_from
+from trainer.data.split import without
 
 SCRIPTS = 4  # named; the rest is one share
 RARE, LEAST = 0.005, 0.0005  # shares of the letters: rarer scripts are put together, and less is not said
@@ -30,14 +33,18 @@ class Problem:
 class Report:
     """`rows` are used, bad, or left out since they are not to be learnt from; `problems` are the first of the bad ones.
 
+    `why` says why the rows have this `shape`, `how` how their files are read ("" where that goes without saying).
     `exact` and `near` count rows that repeat an earlier one, `same_prompt` those that answer it in another way; `leak`
-    validation rows that stand among the training rows too. `refusal` is why a run would refuse the data by their rows
-    alone; `refused` knows the tokens too. `lengths` and `fingerprint` (SHA-256) come later than the rest, or never.
+    validation rows that stand among the training rows too. `train` and `eval` are counted before the tokens are: see
+    `left`; `own_eval`: the validation rows are data of their own. `refusal` is why a run would refuse the data by
+    their rows alone; `refused` knows the tokens too. `lengths` and `fingerprint` (SHA-256) come later than the rest, or
+    never.
     """
 
     source: str
     shape: str = ""
     why: str = ""
+    how: str = ""
     columns: str = ""
     rows: int = 0
     used: int = 0
@@ -51,6 +58,7 @@ class Report:
     leak: int = 0
     train: int = 0
     eval: int = 0
+    own_eval: bool = False
     batch_size: int = 1
     epochs: int = 1
     steps_per_epoch: int = 0
@@ -70,27 +78,41 @@ class Report:
         """Why a run would refuse the data; "" where it would not, as far as is known."""
         if self.refusal or self.lengths is None:
             return self.refusal
-        lengths, empty = self.lengths, self.lengths.cut(self.max_length).nothing_left
-        bad = self.bad + lengths.refused + empty
-        if bad <= self.allow_bad * self.rows:
-            return ""
-        counts = ((self.bad, "bad"), (lengths.refused, "refused by the chat template"))
-        why = [f"{count:,} are {what}" for count, what in counts if count]
-        why += [f"{empty:,} keep no answer within {lengths.within(self.max_length):,} tokens"] if empty else []
-        first = f" ({lengths.refusal})" if lengths.refusal else ""
-        return (
-            f"{self.source}: {bad:,} of {self.rows:,} rows can't be used, more than {100 * self.allow_bad:g}%: "
-            f"{', '.join(why)}{first}; {'raise max length, ' if empty else ''}mend or remove them, or allow more with "
-            "--allow-bad."
-        )
+        return too_many_lost(self.source, self.rows, self.bad, self.allow_bad, self.lengths, self.max_length)
+
+    @property
+    def lost(self) -> int:
+        """Rows that are used no more, now that the tokens are counted; 0 while they are not."""
+        return self.lengths.lost(self.max_length) if self.lengths else 0
 
     def fields(self) -> dict[str, Any]:
         """As JSON takes it: every field, and what is worked out from them."""
-        found = asdict(self) | {"total_steps": self.total_steps, "refused": self.refused}
+        found = asdict(self) | {"total_steps": self.total_steps, "refused": self.refused, "lost": self.lost}
         if self.lengths is not None:
             cut = asdict(self.lengths.cut(self.max_length)) | {"at": self.lengths.within(self.max_length)}
             found["lengths"] = self.lengths.fields() | {"cut": cut}
         return found
+
+
+def too_many_lost(source: str, rows: int, bad: int, allowed: float, lengths: Lengths, max_length: int) -> str:
+    """Why a run would refuse the data for the rows that are lost in tokens, and what helps; "" where it would not."""
+    empty = lengths.cut(max_length).nothing_left
+    lost = bad + lengths.refused + empty
+    if lost <= allowed * rows:
+        return ""
+    counts = ((bad, "bad"), (lengths.refused, "refused by the chat template"))
+    why = [f"{count:,} {'is' if count == 1 else 'are'} {what}" for count, what in counts if count]
+    if empty:
+        keep = "keeps" if empty == 1 else "keep"
+        why.append(f"{empty:,} {keep} no answer within {lengths.within(max_length):,} tokens")
+    first = f" ({lengths.refusal})" if lengths.refusal else ""
+    longer = lengths.enough(int(allowed * rows) - bad) if empty else 0
+    if lengths.limit > max_length and not longer and (always := lengths.cut(lengths.limit).nothing_left):
+        why[-1] += f" and {always:,} none within the {lengths.limit:,} that the model has"
+    return (
+        f"{source}: {lost:,} of {rows:,} rows can't be used, more than {100 * allowed:g}%: {', '.join(why)}{first}; "
+        f"{what_helps(lost, rows, longer)}."
+    )
 
 
 def from_fields(raw: Mapping[str, Any]) -> Report:
@@ -108,16 +130,31 @@ def at_length(report: Report, max_length: int) -> Report:
     return replace(report, max_length=max_length)
 
 
+def reason(report: Report) -> str:
+    """Why the shape is that; and how the files are read, where that is not plain."""
+    return f"{report.why}; read as {report.how}" if report.how else report.why
+
+
 def figures(report: Report) -> tuple[tuple[str, str], ...]:
     """(label, text) for people, the most telling first; token figures as far as rows are counted."""
     found = [("rows", _rows(report))]
     if not report.refusal:
-        steps = f"{report.steps_per_epoch:,} per epoch of batch size {report.batch_size}"
-        found += [("split", f"{report.train:,} training + {report.eval:,} validation"), ("steps", steps)]
+        train, held_out, steps = left(report)
+        about = "about " if report.lost else ""  # the rows that are lost may be of either side
+        found.append(("split", f"{about}{train:,} training + {held_out:,} validation"))
+        found.append(("steps", f"{about}{steps:,} per epoch of batch size {report.batch_size}"))
     found += _doubles(report)
     if report.scripts:
         found.append(("scripts", scripts(report.scripts)))
     return (*found, *(_token_figures(report, report.lengths) if report.lengths else ()))
+
+
+def left(report: Report) -> tuple[int, int, int]:
+    """(training, validation, steps per epoch) without the rows that are lost in tokens."""
+    if not report.lost:
+        return report.train, report.eval, report.steps_per_epoch
+    train, held_out = without(report.lost, report.train, report.eval, own_eval=report.own_eval)
+    return train, held_out, math.ceil(train / report.batch_size)
 
 
 def _rows(report: Report) -> str:

@@ -46,6 +46,17 @@ class Source:
     def size(self) -> int:
         return sum(file.size for file in self.files)
 
+    @property
+    def how(self) -> str:
+        """How the files are read where that is not plain: "csv, gz: cells are separated by tabs"; "" where it is."""
+        kinds = dict.fromkeys((file.format, file.packing, file.how) for file in self.files)
+        told = [
+            f"{format}{f', {packing}' if packing else ''}{f': {how}' if how else ''}"
+            for format, packing, how in kinds
+            if packing or how
+        ]
+        return "; ".join(told)
+
 
 def find(named: str) -> Source:
     """The source that a person names by a path, `org/name` or `hub:name[:[config/]split]`. Raises DataError.

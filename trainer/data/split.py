@@ -36,6 +36,12 @@ def sizes(rows: int, share: float) -> tuple[int, int]:
     return rows - held_out, held_out
 
 
+def without(lost: int, train: int, held_out: int, *, own_eval: bool = False) -> tuple[int, int]:
+    """(train, validation) when `lost` rows go, about: of both sides alike, for which are whose is not known here."""
+    theirs = 0 if own_eval else round(lost * held_out / max(1, train + held_out))
+    return max(0, train - (lost - theirs)), max(0, held_out - theirs)
+
+
 def split(data: DataSet, eval_data: DataSet | None, share: float, seed: int) -> Split:
     """Raises DataError when either side would be empty."""
     _check_used(data)

@@ -44,9 +44,17 @@ from transformers import (
 CHATS = "chatterbot-corpus==1.3.3"
 CHATS_SHA256 = "86de5300afb9a80826386339d3bec79c0a72eb0358abb8327e2ecef5ae0ce154"
 PAD, BREAK, START, END = "<|pad|>", "<|endoftext|>", "<|im_start|>", "<|im_end|>"
+# Tools, a JSON object a line, are a system turn in front. Calls stand in the assistant's turn, as Qwen 2.5 writes them;
+# a tool's result is a turn of its own.
 CHAT_TEMPLATE = (
+    "{% if tools %}{{ '<|im_start|>system\\nTools:' }}"
+    "{% for tool in tools %}{{ '\\n' + tool['function'] | tojson }}{% endfor %}{{ '<|im_end|>\\n' }}{% endif %}"
     "{% for message in messages %}"
-    "{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>\\n' }}"
+    "{{ '<|im_start|>' + message['role'] + '\\n' + (message['content'] or '') }}"
+    "{% for call in message['tool_calls'] or [] %}"
+    "{{ ('\\n' if message['content'] or not loop.first else '') "
+    "+ '<tool_call>\\n' + call['function'] | tojson + '\\n</tool_call>' }}{% endfor %}"
+    "{{ '<|im_end|>\\n' }}"
     "{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
 )

@@ -12,9 +12,12 @@ from transformers import PreTrainedTokenizerBase
 
 from tests.backends.local.conftest import CHATML, TokenizerMaker
 from trainer.backends.local.chat import PLAIN_TEMPLATE, Encoded
+from trainer.backends.local.template import dated
 from trainer.data.messages import Call, Conversation, Message, Tool
 
-TEMPLATES = Path(__file__).parents[2] / "templates"
+ROOT = Path(__file__).parents[3]
+TEMPLATES = ROOT / "tests" / "templates"
+TINY = (ROOT / "presets" / "models" / "tiny" / "chat_template.jinja").read_text(encoding="utf-8")
 
 
 def template(name: str) -> str:
@@ -94,6 +97,7 @@ FAMILIES = {
     ),
     "lfm 2.5": Family(template("lfm2_2_5"), (*IM, "<|startoftext|>"), "<|im_end|>", "<|im_end|>", "<|startoftext|>"),
     "reasoning": Family(REASONING, (*IM, "<bos>"), "<|im_end|>", "<|im_end|>", "<bos>", asks_for_thought=True),
+    "tiny": Family(TINY, ("<|endoftext|>", *IM), "<|im_end|>", "<|im_end|>", "<|endoftext|>"),
     "plain": Family(PLAIN_TEMPLATE, ("<|endoftext|>",), "<|endoftext|>", "<|endoftext|>"),
     "plain, with bos": Family(PLAIN_TEMPLATE, ("<s>", "</s>"), "</s>", "</s>", "<s>"),
 }
@@ -138,7 +142,8 @@ def supervised(tokenizer: PreTrainedTokenizerBase, encoded: Encoded) -> list[str
 
 
 def plain_ids(tokenizer: PreTrainedTokenizerBase, talk: Conversation) -> list[int]:
-    """What transformers itself makes of the conversation."""
+    """What transformers itself makes of the conversation, on the day that templates are given."""
     turns = [{"role": message.role, "content": message.content} for message in talk.messages]
-    ids: list[int] = tokenizer.apply_chat_template(turns, tokenize=True, return_dict=False)
+    template = dated(tokenizer.get_chat_template())
+    ids: list[int] = tokenizer.apply_chat_template(turns, chat_template=template, tokenize=True, return_dict=False)
     return ids

@@ -21,6 +21,7 @@ from tests.backends.local.families import (
 )
 from trainer.backends.local.chat import PLAIN_TEMPLATE, encode, encode_many
 from trainer.backends.local.model import load_tokenizer
+from trainer.backends.local.template import dated
 from trainer.data.messages import Conversation, Message
 from trainer.models import ModelInfo
 from trainer.rundir import RunError
@@ -210,7 +211,10 @@ def test_a_model_without_a_template_gets_the_plain_one(make_tokenizer: Tokenizer
 def test_a_prompt_is_the_beginning_of_what_was_learnt(tokenizer: PreTrainedTokenizerBase, family: Family) -> None:
     """The prompt's tokens are those before the answer in training, else the model is asked in a foreign way."""
     turns = [{"role": "user", "content": "How?"}]
-    prompt: list[int] = tokenizer.apply_chat_template(turns, add_generation_prompt=True, return_dict=False)
+    template = dated(tokenizer.get_chat_template())
+    prompt: list[int] = tokenizer.apply_chat_template(
+        turns, chat_template=template, add_generation_prompt=True, return_dict=False
+    )
     encoded = encode(tokenizer, chat("How?", "ls"), 4096)
     learnt_from = int(encoded.supervised.int().argmax())
     if not family.asks_for_thought:  # which this answer has not

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Generator
@@ -116,8 +117,15 @@ def test_rows_with_nothing_left_are_bad_rows(tmp_path: Path, model: str) -> None
     told, _, _, said = made(RunSpec(data=str(file), model=model, allow_bad=0.03))
     assert (told.bad, told.skipped) == (3, 3)
     assert "3 of 100 rows have no answer left within 200 tokens: left out." in said
-    with pytest.raises(RunError, match=rf"^{file}:98: no answer is left within max length 200 \(raise it\) \(and 2 "):
+    with pytest.raises(RunError, match=rf"^{file}:98: no answer is left within max length 200 \(and 2 ") as caught:
         made(RunSpec(data=str(file), model=model, allow_bad=0.02))
+    helps = re.search(r"raise max length to (\d+), .* allow more with --allow-bad 3%\.$", str(caught.value))
+    assert helps
+    enough = int(helps[1])
+    spec = RunSpec(data=str(file), model=model, allow_bad=0.02)
+    assert made(spec, longest=enough)[0].bad == 0
+    with pytest.raises(RunError):
+        made(spec, longest=enough - 64)
 
 
 def test_bad_rows_and_those_with_nothing_left_count_together(tmp_path: Path, model: str) -> None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from transformers import PreTrainedTokenizerBase
 
-from tests.backends.local.conftest import TokenizerMaker
+from tests.backends.local.conftest import CHATML, TokenizerMaker
 from tests.backends.local.families import (
     DEEPSEEK,
     EMPTY_THOUGHT,
@@ -112,6 +112,7 @@ def test_words_that_look_like_our_marks_do_no_harm(make_tokenizer: TokenizerMake
     ("family", "expected"),
     [
         ("qwen 2.5", [HERMES, "It is 12 C.<|im_end|>", "Bye<|im_end|>"]),
+        ("tiny", [HERMES, "It is 12 C.<|im_end|>", "Bye<|im_end|>"]),
         ("qwen 3", [HERMES, "It is 12 C.<|im_end|>", f"{EMPTY_THOUGHT}Bye<|im_end|>"]),
         ("llama 3.1",
          ['{"name": "warm", "parameters": {"city": "Oslo"}}<|eot_id|>', "It is 12 C.<|eot_id|>", "Bye<|eot_id|>"]),
@@ -132,7 +133,7 @@ def test_the_calls_an_assistant_writes_are_learnt_and_results_are_not(
     assert "How warm it is" in text  # the tool's description
 
 
-@pytest.mark.parametrize("family", ["qwen 2.5", "qwen 3", "plain"])
+@pytest.mark.parametrize("family", ["qwen 2.5", "qwen 3", "tiny", "plain"])
 def test_words_and_several_calls_in_one_answer(family: str, make_tokenizer: TokenizerMaker) -> None:
     tokenizer = tokenizer_of(family, make_tokenizer)
     asks = Message("assistant", "Let me look.", tool_calls=(call("warm", city="Oslo"), call("warm", city="Rome")))
@@ -241,6 +242,20 @@ def test_results_carry_the_number_and_name_of_their_call(make_tokenizer: Tokeniz
     assert "12 C(call00001 warm)" in text
     assert "dry(call00002 wet)" in text
     assert "13(call00003 hot)" in text
+
+
+DATED = "{{ '<|im_start|>system\n' + strftime_now('%d %B %Y, %H:%M') + '<|im_end|>\n' }}" + CHATML
+
+
+def test_the_same_row_is_the_same_text_on_every_day(
+    make_tokenizer: TokenizerMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokenizer = make_tokenizer(DATED)
+    assert write(tokenizer, chat("How?", "ls")).text.startswith("<|im_start|>system\n26 July 2024, 00:00<|im_end|>\n")
+    assert learnt(tokenizer, chat("How?", "ls")) == ["ls<|im_end|>"]
+    count = count_renders(tokenizer, monkeypatch)
+    write(tokenizer, chat("And?", "pwd"))
+    assert count() == 1
 
 
 def test_forms_are_not_kept_without_end() -> None:

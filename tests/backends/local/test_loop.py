@@ -481,7 +481,7 @@ def sentence(wanted: RunSpec, folder: Path) -> str:
 
 def test_max_length_too_short_for_any_answer(spec: SpecMaker, tmp_path: Path) -> None:
     assert sentence(spec(max_length=8), tmp_path) == (
-        "No training example has an answer left within max length 8: raise max length."
+        "No training example has an answer left within max length 8: raise max length to 64."
     )
 
 
@@ -508,8 +508,8 @@ def test_examples_without_an_answer_left_are_counted(spec: SpecMaker, tmp_path: 
     assert (read.rows, read.bad, read.exact, read.leak) == (10, 2, 6, 2)
     assert "2 of 8 rows have no answer left within 64 tokens: left out." in notes(events)
     assert sentence(spec(**{**vars(wanted), "allow_bad": 0.2}), tmp_path / "again") == (
-        f"{tmp_path}/long.json:1: no answer is left within max length 64 (raise it) (and 1 more bad row): 2 of 8 rows "
-        "are bad, more than 20%; mend or remove them, or allow more with --allow-bad."
+        f"{tmp_path}/long.json:1: no answer is left within max length 64 (and 1 more bad row): 2 of 8 rows "
+        "are bad, more than 20%; mend or remove them, or allow more with --allow-bad 25%."
     )
 
 
@@ -536,7 +536,7 @@ def test_a_row_that_the_template_refuses_is_left_out_and_said(
     Cache().clear()
     assert sentence(wanted, tmp_path / "again") == (
         f"{data}:2: The template says no (and 1 more bad row): 2 of 160 rows are bad, more than 1%; mend or remove "
-        "them, or allow more with --allow-bad."
+        "them, or allow more with --allow-bad 2%."
     )
 
 

@@ -23,10 +23,12 @@ from trainer.backends.local import encoder, tokenizing
 from trainer.backends.local.chat import encode, encode_many
 from trainer.backends.local.encoder import Encoders
 from trainer.backends.local.model import load_tokenizer
+from trainer.backends.local.reading import Reading
 from trainer.backends.local.tokens import Tokens, TokenSet, save_facts
 from trainer.cache import Cache
 from trainer.control import Control
 from trainer.data import load
+from trainer.data.lengths import Lengths
 from trainer.events import Event, Noted, PhaseEntered
 from trainer.models import ModelInfo
 from trainer.rundir import RunError
@@ -308,3 +310,13 @@ def test_a_refusal_keeps_its_place_in_a_batch(
     monkeypatch.setattr(encoder, "encode_many", choosy)
     packed = encoder.encode_batch(tokenizer, examples)
     assert [(refused.file, refused.line, refused.why) for refused in packed.refused] == [(0, 2, "No.")]
+
+
+def test_lengths_are_heard_while_they_are_counted(file: Path, info: ModelInfo, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tokenizing, "PROGRESS_SECONDS", 0.0)
+    heard: list[Lengths] = []
+    found = Reading(info).lengths(load(str(file)), "f", Control(), lambda *_: None, heard.append)
+    assert found is not None
+    assert [some.rows for some in heard] == [256, 512]
+    assert found.rows == ROWS
+    assert all(some.by_length[length] <= found.by_length[length] for some in heard for length in some.by_length)

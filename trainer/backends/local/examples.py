@@ -23,9 +23,10 @@ from trainer.backends.local.tokens import Tokens, TokenSet
 from trainer.cache import Cache
 from trainer.control import Control
 from trainer.data import DataError, DataSet, Split, split
-from trainer.data.dataset import LOOKED_AT, estimate, reading, too_many_bad
+from trainer.data.dataset import LOOKED_AT, MAX_BAD_SHARE, estimate, reading, too_many_bad
 from trainer.data.errors import shown
 from trainer.data.kept import keep, recall
+from trainer.data.lengths import enough
 from trainer.data.rows import BadRow, read_rows
 from trainer.data.source import Source, fingerprint
 from trainer.events import DataRead, Event, Noted, PhaseEntered, decode
@@ -81,8 +82,12 @@ def make(
     info: ModelInfo,
     longest: int,
     control: Control,
+    positions: int = 0,
 ) -> Generator[Event, None, tuple[TokenSet, TokenSet] | None]:
-    """The training and the validation side; None when a stop was asked. Raises RunError."""
+    """The training and the validation side, cut at `longest`; None when a stop was asked. Raises RunError.
+
+    `positions` are those that the model has, 0 where that is not known.
+    """
     data, eval_data, parts = material.data, material.eval_data, material.parts
     yield PhaseEntered("tokenizing")
     try:
@@ -95,12 +100,16 @@ def make(
     if tokens is None or held_out is None:
         return None
     validation = np.frombuffer(parts.held_out, np.uint8).astype(bool) if parts.held_out else None
-    train_set = _side(data.data, tokens, None if validation is None else ~validation, longest, "training")
-    eval_set = _side(eval_data.data if eval_data else data.data, held_out, validation, longest, "validation")
-    taught = _check(spec, data.data, tokens, longest)
+    chosen = None if validation is None else ~validation
+    train_set = _side(data.data, tokens, chosen, longest, positions, "training")
+    theirs = eval_data.data if eval_data else data.data
+    eval_set = _side(theirs, held_out, validation, longest, positions, "validation")
+    taught = _check(spec, data.data, tokens, longest, positions)
     yield from _left_out(data.data, tokens, taught, longest)
     if eval_data is not None:
-        yield from _left_out(eval_data.data, held_out, _check(spec, eval_data.data, held_out, longest), longest)
+        yield from _left_out(
+            eval_data.data, held_out, _check(spec, eval_data.data, held_out, longest, positions), longest
+        )
     for side, kind in ((train_set, "training"), (eval_set, "validation")):
         if side.cut:
             share = 100 * side.tokens_cut / (side.tokens + side.tokens_cut)
@@ -211,34 +220,42 @@ def _about(data: DataSet) -> Iterator[Event]:
         yield Noted(f"{data.bad_count:,} of {data.rows:,} rows skipped; first {first}.")
 
 
-def _side(data: DataSet, tokens: Tokens, chosen: NDArray[np.bool_] | None, longest: int, kind: str) -> TokenSet:
+def _side(
+    data: DataSet, tokens: Tokens, chosen: NDArray[np.bool_] | None, longest: int, positions: int, kind: str
+) -> TokenSet:
     """The examples of a side that teach something. Raises RunError where there are none."""
     taught = tokens.teaches(longest)
     numbers = np.flatnonzero(taught if chosen is None else taught & chosen)
     if not len(numbers):
         if tokens.facts.refused == tokens.facts.examples:
             raise RunError(_refusal(data, tokens))
-        raise RunError(f"No {kind} example has an answer left within max length {longest}: raise max length.")
+        longer = enough(tokens.begins(), int(MAX_BAD_SHARE * tokens.facts.examples), positions)
+        helps = f"raise max length to {longer:,}" if longer else "give rows with answers"
+        raise RunError(f"No {kind} example has an answer left within max length {longest}: {helps}.")
     return TokenSet(tokens, numbers, longest, [shown(file.path) for file in data.source.files])
 
 
-def _check(spec: RunSpec, data: DataSet, tokens: Tokens, longest: int) -> int:
+def _check(spec: RunSpec, data: DataSet, tokens: Tokens, longest: int, positions: int) -> int:
     """How many examples teach something. Raises RunError where too many rows are bad, now that the cut is known."""
     taught = int(tokens.teaches(longest).sum())
     bad = data.bad_count + tokens.facts.examples - taught
     if bad > spec.allow_bad * data.rows:
-        raise RunError(_refusal(data, tokens, bad, spec.allow_bad, longest))
+        spare = int(spec.allow_bad * data.rows) - data.bad_count - tokens.facts.refused
+        longer = enough(tokens.begins(), spare, positions)
+        raise RunError(_refusal(data, tokens, bad, spec.allow_bad, longest, longer))
     return taught
 
 
-def _refusal(data: DataSet, tokens: Tokens, bad: int = 0, allowed: float = 0.0, longest: int = 0) -> str:
+def _refusal(
+    data: DataSet, tokens: Tokens, bad: int = 0, allowed: float = 0.0, longest: int = 0, longer: int = 0
+) -> str:
     for refused in tokens.facts.first_refused:
         where, why = data.place(BadRow(refused.line, "", refused.file)), refused.why
-        return too_many_bad(where, why.rstrip("."), bad or tokens.facts.refused, data.rows, allowed)
+        return too_many_bad(where, why.rstrip("."), bad or tokens.facts.refused, data.rows, allowed, longer)
     first = tokens.index[np.flatnonzero(~tokens.teaches(longest))[0]]
     where = data.place(BadRow(int(first["line"]), "", int(first["file"])))
-    why = f"no answer is left within max length {longest} (raise it)"
-    return too_many_bad(where, why, bad, data.rows, allowed)
+    why = f"no answer is left within max length {longest}"
+    return too_many_bad(where, why, bad, data.rows, allowed, longer)
 
 
 def _left_out(data: DataSet, tokens: Tokens, taught: int, longest: int) -> Iterator[Event]:

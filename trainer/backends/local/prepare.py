@@ -74,8 +74,9 @@ def _prepare(spec: RunSpec, control: Control, frugal: bool) -> Generator[Event, 
     loaded = load_model(info, spec, checkpoint)
     dtype = str(loaded.compute_dtype).removeprefix("torch.")
     yield ModelLoaded(spec.model, loaded.parameters, loaded.trainable, _device_name(loaded), dtype)
-    longest = _longest(spec, loaded)
-    sides = yield from examples.make(spec, material, tokenizer, info, longest, control)
+    positions = _positions(loaded)
+    longest = min(spec.max_length, positions or spec.max_length)
+    sides = yield from examples.make(spec, material, tokenizer, info, longest, control, positions)
     if sides is None or control.stop:
         return Stopped(step)
     train_set, eval_set = sides
@@ -178,10 +179,10 @@ def _check_vocabulary(loaded: Loaded, largest: int) -> None:
         )
 
 
-def _longest(spec: RunSpec, loaded: Loaded) -> int:
-    """Max length, within what the model has positions for."""
+def _positions(loaded: Loaded) -> int:
+    """How many tokens the model has positions for; 0 where its config does not say."""
     positions = getattr(getattr(loaded.model, "config", None), "max_position_embeddings", None)
-    return min(spec.max_length, positions) if isinstance(positions, int) and positions > 0 else spec.max_length
+    return positions if isinstance(positions, int) and positions > 0 else 0
 
 
 def _device_name(loaded: Loaded) -> str:

@@ -7,6 +7,7 @@ trains nothing.
 from __future__ import annotations
 
 import copy
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -18,11 +19,11 @@ from transformers import AutoConfig
 from trainer.backends.local.chat import encode
 from trainer.backends.local.model import load_tokenizer
 from trainer.backends.local.tokenizing import tokenized
-from trainer.backends.local.tokens import Tokens
+from trainer.backends.local.tokens import Index, Tokens, begins, counted
 from trainer.backends.local.trust import code_trusted
 from trainer.control import Control
 from trainer.data import BadRow, Conversation, DataSet
-from trainer.data.lengths import NEVER, Extreme, Lengths
+from trainer.data.lengths import Extreme, Lengths
 from trainer.events import PhaseEntered
 from trainer.models import ModelInfo
 
@@ -58,9 +59,15 @@ class Reading:
         kinds += ["cut"] * (len(ids) - len(kinds))
         return ReadRow(tuple(self._pieces(ids, kinds)), len(ids), encoded.targets)
 
-    def lengths(self, data: DataSet, fingerprint: str, control: Control, tell: Tell) -> Lengths | None:
-        """Of all rows; None when a stop was asked. May be called in a thread beside `row`. Raises RunError."""
-        going = tokenized(data, fingerprint, self._other, self._info, control)
+    def lengths(
+        self, data: DataSet, fingerprint: str, control: Control, tell: Tell, so_far: Callable[[Lengths], None]
+    ) -> Lengths | None:
+        """Of all rows; None when a stop was asked. `so_far` is told those of the rows until now, now and then.
+
+        May be called in a thread beside `row`. Raises RunError.
+        """
+        growing = _Growing(self._info.name, self._limit)
+        going = tokenized(data, fingerprint, self._other, self._info, control, growing.add)
         while True:
             try:
                 event = next(going)
@@ -68,6 +75,8 @@ class Reading:
                 return done.value and _lengths(data, done.value, self._info.name, self._limit)
             if isinstance(event, PhaseEntered):
                 tell(event.phase, event.done, event.total)
+                if event.done:
+                    so_far(growing.lengths())
 
     def _pieces(self, ids: Sequence[int], kinds: Sequence[Kind]) -> Iterator[tuple[str, Kind]]:
         """Decoded from the first token on, for what a token spells may hang on the one before it."""
@@ -81,9 +90,27 @@ class Reading:
             before = text
 
 
+class _Growing:
+    """Lengths of the rows until now, without the places of the longest and the shortest."""
+
+    def __init__(self, model: str, limit: int) -> None:
+        self._model, self._limit = model, limit
+        self._by_length: Counter[int] = Counter()
+        self._by_begin: Counter[int] = Counter()
+        self._supervised = 0
+
+    def add(self, index: Index) -> None:
+        self._by_length.update(counted(index["length"][index["length"] > 0]))
+        self._by_begin.update(begins(index))
+        self._supervised += int(index["targets"].sum())
+
+    def lengths(self) -> Lengths:
+        return Lengths(self._model, dict(self._by_length), dict(self._by_begin), self._supervised, limit=self._limit)
+
+
 def _lengths(data: DataSet, tokens: Tokens, model: str, limit: int) -> Lengths:
     index = tokens.index[tokens.index["length"] > 0]
-    length, first = index["length"], index["first"]
+    length = index["length"]
 
     def extreme(at: np.intp) -> Extreme:
         return Extreme(int(length[at]), data.place(BadRow(int(index["line"][at]), "", int(index["file"][at]))))
@@ -91,8 +118,8 @@ def _lengths(data: DataSet, tokens: Tokens, model: str, limit: int) -> Lengths:
     refused = next(iter(tokens.facts.first_refused), None)
     return Lengths(
         model,
-        _counted(length),
-        _counted(np.where(first < length, first, NEVER)),
+        counted(length),
+        tokens.begins(),
         int(index["targets"].sum()),
         extreme(length.argmax()) if len(index) else None,
         extreme(length.argmin()) if len(index) else None,
@@ -100,11 +127,6 @@ def _lengths(data: DataSet, tokens: Tokens, model: str, limit: int) -> Lengths:
         tokens.facts.refused,
         f"{data.place(BadRow(refused.line, '', refused.file))}: {refused.why}" if refused else "",
     )
-
-
-def _counted(values: np.ndarray) -> dict[int, int]:
-    found, times = np.unique(values, return_counts=True)
-    return dict(zip(found.tolist(), times.tolist(), strict=True))
 
 
 def _positions(info: ModelInfo) -> int:

@@ -14,7 +14,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO
@@ -26,7 +26,7 @@ from transformers import PreTrainedTokenizerBase
 
 import trainer
 from trainer.backends.local.encoder import Encoders, encode_batch
-from trainer.backends.local.tokens import INDEX, Damaged, Packed, Tokens, Writer, open_tokens, save_facts
+from trainer.backends.local.tokens import INDEX, Damaged, Index, Packed, Tokens, Writer, open_tokens, save_facts
 from trainer.cache import Cache
 from trainer.control import Control
 from trainer.data import DataSet, Example
@@ -43,6 +43,7 @@ PROGRESS_SECONDS = 0.5
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 Making = Generator[Event, None, Tokens | None]
+Heed = Callable[[Index], None]  # takes the index records of the examples as they are made
 
 
 class _Asked(Exception):
@@ -50,7 +51,12 @@ class _Asked(Exception):
 
 
 def tokenized(
-    data: DataSet, fingerprint: str, tokenizer: PreTrainedTokenizerBase, info: ModelInfo, control: Control
+    data: DataSet,
+    fingerprint: str,
+    tokenizer: PreTrainedTokenizerBase,
+    info: ModelInfo,
+    control: Control,
+    heed: Heed = lambda index: None,
 ) -> Making:
     """The tokens of all examples of `data`, whose files have this fingerprint; None when a stop was asked.
 
@@ -66,7 +72,7 @@ def tokenized(
             yield Noted(f"The cached tokens are damaged and made again ({damage}).")
             cache.drop(held)
     try:
-        tokens = yield from _into_cache(cache, key, data, tokenizer, info, control)
+        tokens = yield from _into_cache(cache, key, data, tokenizer, info, control, heed)
     except _Asked:
         return None
     return tokens
@@ -102,13 +108,19 @@ def _identity(tokenizer: PreTrainedTokenizerBase) -> str:
 
 
 def _into_cache(
-    cache: Cache, key: str, data: DataSet, tokenizer: PreTrainedTokenizerBase, info: ModelInfo, control: Control
+    cache: Cache,
+    key: str,
+    data: DataSet,
+    tokenizer: PreTrainedTokenizerBase,
+    info: ModelInfo,
+    control: Control,
+    heed: Heed,
 ) -> Making:
     for last in (False, True):
         try:
             with cache.make(key) as new:
                 with (new.path / "tokens").open("wb") as words, (new.path / "index").open("wb") as index:
-                    writer = yield from _write(words, index, data, tokenizer, info, control)
+                    writer = yield from _write(words, index, data, tokenizer, info, control, heed)
                 save_facts(new.path, writer.facts)
             return open_tokens(new.held)
         except OSError as error:
@@ -120,7 +132,7 @@ def _into_cache(
         raise RunError(f"{failed}: make room there, or name another folder by FINETUNEGEM_CACHE.")
     yield Noted(f"{failed}; the tokens are kept in memory.")
     in_memory = io.BytesIO(), io.BytesIO()
-    writer = yield from _write(*in_memory, data, tokenizer, info, control)
+    writer = yield from _write(*in_memory, data, tokenizer, info, control, heed)
     return Tokens(in_memory[0].getvalue(), np.frombuffer(in_memory[1].getvalue(), INDEX), writer.facts)
 
 
@@ -131,6 +143,7 @@ def _write(
     tokenizer: PreTrainedTokenizerBase,
     info: ModelInfo,
     control: Control,
+    heed: Heed,
 ) -> Generator[Event, None, Writer]:
     """All examples in order, with progress. Raises _Asked, RunError, and OSError where they can't be written."""
     before = stamps(data.source)
@@ -144,6 +157,7 @@ def _write(
             if control.stop:
                 raise _Asked
             writer.add(batch)
+            heed(np.frombuffer(batch.index, INDEX))
     if writer.facts.examples != data.used or stamps(data.source) != before:
         raise RunError(f"{data.name} was changed while it was read: start the run again.")
     return writer

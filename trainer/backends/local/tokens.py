@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from trainer.backends.local.chat import Encoded
 from trainer.cache import Held
+from trainer.data.lengths import NEVER
 from trainer.rundir import RunError
 
 SUPERVISED = np.uint32(1 << 31)
@@ -157,9 +158,25 @@ class Tokens:
             raise ValueError(f"{at} bytes of tokens")
         return total
 
+    def begins(self) -> dict[int, int]:
+        """See `begins`."""
+        return begins(self.index)
+
     def teaches(self, longest: int) -> NDArray[np.bool_]:
         """For each example whether anything is left to learn when it is cut there."""
         return np.asarray(self.index["first"] < np.minimum(self.index["length"], longest))
+
+
+def begins(index: Index) -> dict[int, int]:
+    """Examples by the place of their first token to learn; `NEVER` for those that have none."""
+    kept = index[index["length"] > 0]
+    return counted(np.where(kept["first"] < kept["length"], kept["first"], NEVER))
+
+
+def counted(values: NDArray[Any]) -> dict[int, int]:
+    """How often each number occurs."""
+    found, times = np.unique(values, return_counts=True)
+    return dict(zip(found.tolist(), times.tolist(), strict=True))
 
 
 def save_facts(folder: Path, facts: Facts) -> None:
