@@ -102,7 +102,9 @@ def main() -> None:
         large = replace(tiny, method="lora")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        with_screen, without, starts = [], [], []
+        with_screen: list[float] = []
+        without: list[float] = []
+        starts: list[float] = []
         for number in range(options.rounds):
             for screen in (False, True) if number % 2 == 0 else (True, False):
                 found, start = watched(folder, tiny, options.steps, screen=screen)
