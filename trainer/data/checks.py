@@ -37,6 +37,16 @@ def checked(talk: Conversation) -> Conversation:
     return talk
 
 
+def _is_plain(messages: tuple[Message, ...]) -> bool:
+    """A question and its answer: most rows are, and need no more looking."""
+    if len(messages) != 2:
+        return False
+    asked, answer = messages
+    if (asked.role, answer.role) != ("user", "assistant") or not answer.learn:
+        return False
+    return bool(asked.content.strip() and answer.content.strip())
+
+
 def _calls(message: Message) -> bool:
     """Some sets write a call as text of the answer, as the Hermes models do."""
     return bool(message.tool_calls) or "<tool_call>" in message.content

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 
 import orjson
 
+from trainer.data import parts
 from trainer.data.duplicates import Duplicates, Finder
 from trainer.data.errors import DataError, shown
 from trainer.data.messages import Conversation, LeftOut, RowError
@@ -27,7 +28,7 @@ MAX_BAD_SHARE = 0.01
 FIRST_BAD = 20  # of the bad rows are kept with their reason
 LOOKED_AT = 1000  # rows that the shape is told by
 GLANCE = 8_000_000  # bytes of rows that `look` reads
-_OFTEN = 2000  # rows between two words of progress
+OFTEN = 2000  # rows between two words of progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,25 +126,42 @@ def reading(source: Source, columns: str = "", *, near: bool = False) -> Generat
     Raises DataError when a file is damaged or the rows have no shape that is known; whether too many are bad is
     `DataSet.check`'s question.
     """
-    rows = read_rows(source)
-    first = list(itertools.islice(rows, LOOKED_AT))
-    shape = shape_of(source, first, columns)
-    finder = Finder(importlib.import_module("trainer.data.near").Sketches() if near else None)
-    number, bad_count, left_out = 0, 0, 0
-    bad: list[BadRow] = []
-    for number, row in enumerate(itertools.chain(first, rows), start=1):
-        found = _understood(row, shape)
+    shape = shape_of(source, list(itertools.islice(read_rows(source), LOOKED_AT)), columns)
+    tally = Tally(shape, near)
+    together = yield from parts.reading(source, columns, tally)
+    if not together:
+        tally = Tally(shape, near)
+        for row in read_rows(source):
+            tally.add(row)
+            if tally.rows % OFTEN == 0:
+                yield tally.rows
+    return tally.account(source)
+
+
+class Tally:
+    """What is found of rows while they go by."""
+
+    def __init__(self, shape: Shape, near: bool) -> None:
+        self.shape, self.near = shape, near
+        self.rows = self.bad_count = self.left_out = 0
+        self.bad: list[BadRow] = []
+        self.finder = Finder(importlib.import_module("trainer.data.near").Sketches() if near else None)
+
+    def add(self, row: Row | BadRow) -> None:
+        self.rows += 1
+        found = _understood(row, self.shape)
         if isinstance(found, Conversation):
-            finder.add(found)
+            self.finder.add(found)
         elif found is None:
-            left_out += 1
+            self.left_out += 1
         else:
-            bad_count += 1
-            if len(bad) < FIRST_BAD:
-                bad.append(found)
-        if number % _OFTEN == 0:
-            yield number
-    return DataSet(source, shape, number, bad_count, left_out, tuple(bad), finder.found())
+            self.bad_count += 1
+            if len(self.bad) < FIRST_BAD:
+                self.bad.append(found)
+
+    def account(self, source: Source) -> DataSet:
+        counts = (self.rows, self.bad_count, self.left_out)
+        return DataSet(source, self.shape, *counts, tuple(self.bad), self.finder.found())
 
 
 def look(named: str, columns: str = "", most: int = GLANCE) -> DataSet:

@@ -14,6 +14,7 @@ import hashlib
 import importlib
 import unicodedata
 from array import array
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -63,7 +64,10 @@ class Duplicates:
 
 
 class Finder:
-    """Takes the rows one by one; holds 8 bytes of each, and with `sketches`, to find near ones, some 150."""
+    """Takes the rows one by one; holds 8 bytes of each, and with `sketches`, to find near ones, some 150.
+
+    What it holds of a row is the same in every process.
+    """
 
     def __init__(self, sketches: Sketches | None = None) -> None:
         self._exact, self._loose, self._prompt = array("q"), array("q"), array("q")
@@ -71,17 +75,33 @@ class Finder:
 
     def add(self, talk: Conversation) -> None:
         texts, others = _said(talk)
-        self._exact.append(hash((others, *texts)))
+        before = hashlib.sha256(orjson.dumps((others, texts[:-1])))
+        prompt = before.digest()
+        before.update(texts[-1].encode())
+        self._exact.append(_number(before.digest()))
         if self._sketches is None:
             return
         text = letters("\x1f".join(texts))
         if not text.strip(_BETWEEN):  # nothing but signs: those count, then
             text = "\x1f".join(texts).encode()
-        self._loose.append(_digest(text))
+        self._loose.append(_number(hashlib.sha256(text).digest()))
         self._sketches.add(text)
-        if len(texts) > 1:
-            texts[-1] = ""
-        self._prompt.append(hash((others, *texts)))
+        self._prompt.append(_number(prompt) if len(texts) > 1 else self._exact[-1])
+
+    def held(self) -> dict[str, bytes]:
+        """All that it holds of the rows so far, for `take`."""
+        own = {name: values.tobytes() for name, values in self._numbers()}
+        return own if self._sketches is None else own | self._sketches.held()
+
+    def take(self, held: Mapping[str, bytes]) -> None:
+        """What another one held of the rows that come next."""
+        for name, values in self._numbers():
+            values.frombytes(held[name])
+        if self._sketches is not None:
+            self._sketches.take(held)
+
+    def _numbers(self) -> tuple[tuple[str, array[int]], ...]:
+        return ("exact", self._exact), ("loose", self._loose), ("prompt", self._prompt)
 
     def found(self) -> Duplicates:
         rows, different = len(self._exact), distinct(self._exact)
@@ -108,7 +128,7 @@ def letters(text: str) -> bytes:
 def leaks(training: Duplicates, validation: Duplicates) -> int:
     """How many validation rows stand in the training rows as well: exactly, or by their letters where `looked`.
 
-    Both must be found in this process and in the same way.
+    Both must be found in the same way.
     """
     wanted = set(validation.digests)
     there = {digest for digest in training.digests if digest in wanted}
@@ -143,9 +163,9 @@ def _said(talk: Conversation) -> tuple[list[str], tuple[object, ...]]:
         return [message.content for message in messages], roles
     texts = [m.content + orjson.dumps(m.tool_calls).decode() if m.tool_calls else m.content for m in messages]
     names = tuple([(message.name, message.learn) for message in messages])
-    return texts, (roles, names, orjson.dumps(talk.tools))
+    return texts, (roles, names, talk.tools)
 
 
-def _digest(data: bytes) -> int:
+def _number(digest: bytes) -> int:
     """64 bits: among ten million rows two different ones get the same with a chance of 3 in a million."""
-    return int.from_bytes(hashlib.sha256(data).digest()[:8], "little", signed=True)
+    return int.from_bytes(digest[:8], "little", signed=True)

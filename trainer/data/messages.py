@@ -12,8 +12,8 @@ templates look for it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -60,8 +60,7 @@ class MediaError(RowError):
         self.what = what
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(NamedTuple):  # made by the million, and three times as fast as a frozen dataclass
     """`learn`: whether an assistant's message is supervised. `name`: of the tool that answers, where it is given."""
 
     role: str  # system, user, assistant or tool
@@ -91,12 +90,18 @@ def read_messages(value: object, key: str, roles: Mapping[str, str]) -> tuple[Me
         raise RowError(f"{key} is empty")
     messages: list[Message] = []
     for item in value:
+        if type(item) is dict and len(item) == 2:  # which most are
+            said, content = item.get("role"), item.get("content")
+            role = roles.get(said, CALLS) if type(said) is str else CALLS
+            if role != CALLS and type(content) is str and content.isascii():
+                messages.append(Message(role, content))
+                continue
         message = read_message(item, roles)
         before = messages[-1] if messages else None
         if message.tool_calls and not message.content and before and before.role == "assistant":
             if before.learn != message.learn:
                 raise RowError("a tool call and the message before it have different weights")
-            messages[-1] = replace(before, tool_calls=(*before.tool_calls, *message.tool_calls))
+            messages[-1] = before._replace(tool_calls=(*before.tool_calls, *message.tool_calls))
         else:
             messages.append(message)
     return tuple(messages)

@@ -11,6 +11,7 @@ Texts of fewer than 71 letters and digits are too short to be near by this; thos
 from __future__ import annotations
 
 from array import array
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -54,6 +55,19 @@ class Sketches:
         self._long.append(row)
         self._texts.append(text)
         self._held += len(text)
+
+    def held(self) -> dict[str, bytes]:
+        """All that it holds of the rows so far, for `take`."""
+        self._flush()
+        return {"rows": str(self._rows).encode(), "long": self._long.tobytes(), "sketches": bytes(self._sketches)}
+
+    def take(self, held: Mapping[str, bytes]) -> None:
+        """What another one held of the rows that come next."""
+        self._flush()
+        more = array("q", held["long"])[: MOST_ROWS - len(self._long)]
+        self._long.extend(array("q", (row + self._rows for row in more)))
+        self._sketches += held["sketches"][: len(more) * BINS * 2]
+        self._rows += int(held["rows"])
 
     def join(self, leaders: array[int]) -> tuple[array[int], str]:
         """`leaders` with near rows joined (see `Duplicates.leaders`), and a sentence on what was not looked at."""

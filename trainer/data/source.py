@@ -18,20 +18,22 @@ from trainer.data.errors import DataError as DataError
 from trainer.data.errors import shown as shown
 from trainer.data.formats import SUFFIXES, Format, detect, kind_of_name
 from trainer.data.readers import reader
-from trainer.data.stream import CHUNK, Packing, check_bomb, head, open_regular, packing, reason
+from trainer.data.stream import CHUNK, WHOLE, Packing, Part, check_bomb, head, open_regular, packing, reason
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class DataFile:
-    """One file of rows. `size` is bytes on the disk; `how` says in words what its reader takes for granted."""
+    """One file of rows. `size` is bytes on the disk; `how` says in words what its reader takes for granted. With a
+    `part`, which only JSONL has, the lines that are meant lie there, and are counted from 1."""
 
     path: Path
     format: Format
     packing: Packing
     size: int
     how: str = ""
+    part: Part = WHOLE
 
 
 @dataclass(frozen=True, slots=True)

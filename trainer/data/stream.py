@@ -17,6 +17,8 @@ from typing import BinaryIO, Literal
 from trainer.data.errors import DataError, shown
 
 Packing = Literal["", "gz", "zst"]
+Part = tuple[int, int]  # from the first byte on, up to the last one and without it; only of what is not packed
+WHOLE: Part = (0, 0)
 
 CHUNK = 1 << 16  # bytes; larger ones leave the processor's cache between reading and splitting
 LONGEST = 64 << 20  # bytes of one line or one JSON value; the most that is held at once
@@ -79,10 +81,14 @@ def packing(path: Path) -> Packing:
     return next((kind for magic, kind in _MAGIC.items() if start.startswith(magic)), "")
 
 
-def chunks(path: Path, packed: Packing = "") -> Iterator[bytes]:
+def chunks(path: Path, packed: Packing = "", part: Part = WHOLE) -> Iterator[bytes]:
     """The unpacked bytes of a text without its byte order mark, some hundred kB at a time. Raises DataError, Damage."""
     with open_regular(path) as handle:
-        pieces = _unpacked(handle, packed)
+        pieces = _unpacked(handle, packed) if part == WHOLE else _part(handle, part)
+        if part[0]:  # a mark in the middle is none
+            for piece in pieces:
+                yield from _without_nul(piece)
+            return
         start = b""
         for piece in pieces:
             start += piece
@@ -116,6 +122,14 @@ def _unpacked(handle: BinaryIO, packed: Packing) -> Iterator[bytes]:
         size += len(piece)
         if size > BOMB_BYTES and size > BOMB_RATIO * handle.tell():
             raise Damage(BOMB)
+        yield piece
+
+
+def _part(handle: BinaryIO, part: Part) -> Iterator[bytes]:
+    handle.seek(part[0])
+    left = part[1] - part[0]
+    while left > 0 and (piece := read(handle, min(CHUNK, left))):
+        left -= len(piece)
         yield piece
 
 
@@ -175,8 +189,8 @@ class Lines:
     Where there are blank lines only, one stands for all of them. Raises DataError.
     """
 
-    def __init__(self, path: Path, packed: Packing = "") -> None:
-        self._path, self._chunks = path, chunks(path, packed)
+    def __init__(self, path: Path, packed: Packing = "", part: Part = WHOLE) -> None:
+        self._path, self._chunks = path, chunks(path, packed, part)
         self.number = 1
 
     def __iter__(self) -> Iterator[bytes]:

@@ -120,7 +120,7 @@ def taken(messages: Turns, way: Way) -> Turns:
     if not system.content.strip():
         return others
     if others and others[0].role == "user":
-        return (replace(others[0], content=f"{system.content}\n\n{others[0].content}"), *others[1:])
+        return (others[0]._replace(content=f"{system.content}\n\n{others[0].content}"), *others[1:])
     return (Message("user", system.content), *others)
 
 

@@ -17,7 +17,7 @@ def how(start: bytes) -> str:
 
 def rows(file: DataFile, index: int) -> Iterator[Row | BadRow]:
     """The rows in order, blank lines passed over. Raises DataError."""
-    lines = Lines(file.path, file.packing)
+    lines = Lines(file.path, file.packing, file.part)
     for block in lines:
         number = lines.number
         if values := parse_lines(block):
