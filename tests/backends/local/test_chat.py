@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import string
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -261,7 +260,7 @@ def test_a_long_text_is_cut_and_keeps_no_end_token(make_tokenizer: TokenizerMake
 def test_an_answer_of_weight_0_is_read_and_not_learnt(tokenizer: PreTrainedTokenizerBase, family: Family) -> None:
     talk = chat("How?", "ls", "And?", "pwd", "Bye", "exit")
     turns = list(talk.messages)
-    turns[3] = replace(turns[3], learn=False)
+    turns[3] = turns[3]._replace(learn=False)
     encoded = encode(tokenizer, Conversation(tuple(turns)), 4096)
     assert encoded.ids.tolist() == plain_ids(tokenizer, talk)
     learnt = family.learnt("ls", "pwd", "exit")
