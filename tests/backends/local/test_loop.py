@@ -29,7 +29,7 @@ from transformers import (
 
 from tests.backends.local.conftest import DataMaker, ModelMaker
 from tests.backends.local.runs import SpecMaker, at, notes, only, whole
-from trainer.backends.local import encoder, loop, train
+from trainer.backends.local import compute, encoder, loop, train
 from trainer.backends.local.batches import BatchOrder
 from trainer.backends.local.chat import Encoded, encode, encode_many
 from trainer.backends.local.compute import Compute
@@ -262,20 +262,21 @@ def test_a_stop_from_another_thread_takes_effect_within_one_step(spec: SpecMaker
 def test_a_stop_within_a_step_drops_that(spec: SpecMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Between two micro-batches: the half-made gradients reach no weight."""
     control = Control(tmp_path)
-    summed = Compute._summed_loss
+    losses = Compute._losses
     calls: list[int] = []
 
-    def counting(self: Compute, micro: Any) -> Tensor:
-        self.token_budget = self.eval_budget = 1
+    def counting(self: Compute, micro: Any, reduction: Any) -> Tensor:
         calls.append(1)
-        if len(calls) == 1 + 4 + 2:  # the evaluation whole, step 1 in four, half of step 2
+        if len(calls) == 6 + 4 + 2:  # the evaluation whole, step 1 in four, half of step 2
             control.ask_stop(Stop("last"))
-        return summed(self, micro)
+        return losses(self, micro, reduction)
 
-    monkeypatch.setattr(Compute, "_summed_loss", counting)
+    monkeypatch.setattr(compute, "SMALLEST_BUDGET", 1)
+    monkeypatch.setattr(compute, "LARGEST_CPU_BUDGET", 1)
+    monkeypatch.setattr(Compute, "_losses", counting)
     events = list(train(spec(), control))
     assert events[-1] == Stopped(1)
-    assert len(calls) == 7
+    assert len(calls) == 12
 
 
 def test_a_stop_keeps_the_best_by_default(spec: SpecMaker, tmp_path: Path) -> None:

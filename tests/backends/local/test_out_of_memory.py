@@ -68,15 +68,15 @@ def card(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[int]]:
     """`card(learning, evaluating)`: how many tokens of a micro-batch fit, and from which forward on; returns sizes."""
 
     def make(learning: int = 10**6, evaluating: int = 10**6, after: int = 0) -> list[int]:
-        def summed(self: Compute, micro: MicroBatch) -> Tensor:
+        def limited(self: Compute, micro: MicroBatch, reduction: Any) -> Tensor:
             sizes.append(micro.ids.numel())
             if len(sizes) > after and sizes[-1] > (learning if self.model.training else evaluating):
                 raise PLANTED
-            return really(self, micro)
+            return really(self, micro, reduction)
 
         sizes: list[int] = []
-        really = Compute._summed_loss
-        monkeypatch.setattr(Compute, "_summed_loss", summed)
+        really = Compute._losses
+        monkeypatch.setattr(Compute, "_losses", limited)
         return sizes
 
     return make
