@@ -7,6 +7,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -131,6 +132,110 @@ def test_evaluation_is_the_mean_over_all_tokens(architecture: str, method: str, 
         compute.eval_budget = budget
         assert evaluated(compute, batch) == pytest.approx(token_mean, abs=1e-5)
     assert taken(compute) == {}
+
+
+WAYS = {"padded": (False, True), "all logits": (True, False), "padded, all logits": (False, False)}
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("name", ["llama", "llama-tied", "qwen3", "gemma", "gpt2"])
+def test_the_short_ways_change_no_number(setup: Any, name: str, method: str, way: str) -> None:
+    """Without padding, and the loss from hidden states: against the same model without one or both of them."""
+    compute, batch = setup(name, method)
+    assert compute.ways.packed
+    assert compute.ways.head is not None
+    loss, evaluation = compute.gradients(batch, never), evaluated(compute, batch)
+    found = taken(compute)
+    packed, head = WAYS[way]
+    ways = compute.ways
+    compute.ways = replace(ways, packed=packed, head=ways.head if head else None)
+    for budget in (LARGEST_CPU_BUDGET, 200):
+        compute.token_budget = compute.eval_budget = budget
+        assert compute.gradients(batch, never) == pytest.approx(loss, abs=1e-5)
+        assert_same(taken(compute), found)
+        assert evaluated(compute, batch) == pytest.approx(evaluation, abs=1e-5)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_recomputing_activations_changes_no_number(architecture: str, setup: Any, method: str) -> None:
+    compute, batch = setup(architecture, method)
+    for budget in (LARGEST_CPU_BUDGET, 200):
+        compute.token_budget = budget
+        loss = compute.gradients(batch, never)
+        expected = taken(compute)
+        compute.recompute = False
+        assert compute.switch_to_recompute()
+        assert compute.gradients(batch, never) == pytest.approx(loss, abs=1e-6)
+        assert_same(taken(compute), expected)
+        compute.model.gradient_checkpointing_disable()
+
+
+def test_recomputing_draws_the_same_dropout_again(setup: Any) -> None:
+    compute, batch = setup("gpt2", "full")
+    with_dropout(compute)
+    found = []
+    for recompute in (False, True):
+        if recompute:
+            compute.switch_to_recompute()
+        torch.manual_seed(11)
+        found.append((compute.gradients(batch, never), taken(compute), torch.get_rng_state()))
+    (loss, gradients, state), (expected, expected_gradients, expected_state) = found
+    assert loss == expected
+    assert_same(gradients, expected_gradients)
+    assert torch.equal(state, expected_state)
+
+
+def test_recomputing_keeps_less(setup: Any) -> None:
+    compute, batch = setup("llama", "full")
+    longest = max(batch, key=lambda example: len(example.ids))
+    before = compute.trial(longest)
+    compute.switch_to_recompute()
+    assert compute.trial(longest) < before / 2
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_the_order_within_a_batch_is_no_matter(setup: Any, packed: bool) -> None:
+    compute, batch = setup("qwen2", "full")
+    compute.ways = replace(compute.ways, packed=packed)
+    loss = compute.gradients(batch, never)
+    expected = taken(compute)
+    for other in (batch[::-1], batch[3:] + batch[:3]):
+        for budget in (LARGEST_CPU_BUDGET, 200):
+            compute.token_budget = budget
+            assert compute.gradients(other, never) == pytest.approx(loss, abs=1e-5)
+            assert_same(taken(compute), expected)
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_the_losses_of_single_examples_stand_in_their_order(setup: Any, packed: bool) -> None:
+    compute, batch = setup("llama", "full")
+    compute.ways = replace(compute.ways, packed=packed)
+    with torch.no_grad():
+        alone = [float(plain(compute.model.eval(), [example])[0]) for example in batch]
+    for budget in (LARGEST_CPU_BUDGET, 200, ONE_EACH):
+        compute.eval_budget = budget
+        found = compute.evaluate(batch, never)
+        assert found.sums.tolist() == pytest.approx(alone, rel=1e-5)
+        assert found.targets == sum(example.targets for example in batch)
+
+
+def test_a_batch_prepared_for_another_budget_is_cut_again(setup: Any) -> None:
+    compute, batch = setup("llama", "full")
+    cut = compute.cut(batch)
+    compute.token_budget = 200
+    loss = compute.gradients(batch, never)
+    expected = taken(compute)
+    assert compute.gradients(batch, never, cut) == loss
+    assert all(torch.equal(gradient, expected[name]) for name, gradient in taken(compute).items())
+
+
+def test_the_same_twice_is_the_same_to_the_last_bit(architecture: str, setup: Any) -> None:
+    compute, batch = setup(architecture, "full")
+    found = [(compute.gradients(batch, never), taken(compute), evaluated(compute, batch)) for _ in range(2)]
+    assert found[0][0] == found[1][0]
+    assert all(torch.equal(gradient, found[1][1][name]) for name, gradient in found[0][1].items())
+    assert found[0][2] == found[1][2]
 
 
 def test_evaluation_has_no_dropout_and_training_has(setup: Any) -> None:
