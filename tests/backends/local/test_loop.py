@@ -407,7 +407,7 @@ def ruin_from(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
     gradients = Compute.gradients
     calls: list[int] = []
 
-    def ruined(self: Compute, *arguments: Any) -> float | None:
+    def ruined(self: Compute, *arguments: Any) -> Tensor | float | None:
         calls.append(1)
         loss = gradients(self, *arguments)
         return loss if len(calls) < step else math.nan
@@ -546,7 +546,7 @@ def test_an_error_in_the_middle_keeps_the_best_so_far(
 ) -> None:
     plain = Compute.gradients
 
-    def failing(self: Compute, *arguments: Any) -> float | None:
+    def failing(self: Compute, *arguments: Any) -> Tensor | None:
         calls.append(1)
         if len(calls) == STEPS + 2:
             raise RunError("The card fell off the bus.")

@@ -82,8 +82,9 @@ class Compute:
         self.token_budget = max(SMALLEST_BUDGET, min(largest, by_logits))
         self.eval_budget = self.token_budget
 
-    def gradients(self, batch: Sequence[Encoded], stopped: Callable[[], bool], cut: Cut | None = None) -> float | None:
-        """Add the batch's gradients to the parameters; returns its loss, or None when `stopped` cut it short.
+    def gradients(self, batch: Sequence[Encoded], stopped: Callable[[], bool], cut: Cut | None = None) -> Tensor | None:
+        """Add the batch's gradients to the parameters; returns its loss, float64 on the device, or None when `stopped`
+        cut it short.
 
         Where memory runs out all of it is done again, smaller, with the same random numbers. Raises DoesNotFit.
         """
@@ -140,7 +141,7 @@ class Compute:
         self.model.zero_grad(set_to_none=True)
         return sum(kept.values())
 
-    def _propagate(self, batch: Sequence[Encoded], stopped: Callable[[], bool], cut: Cut | None) -> float | None:
+    def _propagate(self, batch: Sequence[Encoded], stopped: Callable[[], bool], cut: Cut | None) -> Tensor | None:
         if cut is None or cut.budget != self.token_budget:
             cut = self.cut(batch)
         targets = sum(example.targets for example in batch)
@@ -152,7 +153,7 @@ class Compute:
                 part = self._summed_loss(micro) / targets
                 part.backward()  # type: ignore[no-untyped-call]
                 total += part.detach()
-        return float(total)
+        return total
 
     def _add_up(self, examples: Sequence[Encoded], stopped: Callable[[], bool]) -> Losses | None:
         sums = torch.zeros(len(examples), dtype=torch.float64, device=self.device)

@@ -12,7 +12,6 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, suppress
 
 import torch
-from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from transformers.utils import logging as transformers_logging
 
 from trainer.backends.local import fits
@@ -20,6 +19,7 @@ from trainer.backends.local.ahead import ahead
 from trainer.backends.local.batches import BatchOrder, smaller_parts
 from trainer.backends.local.blackbox import write_black_box
 from trainer.backends.local.compute import Cut, DoesNotFit, trained
+from trainer.backends.local.guard import Guard
 from trainer.backends.local.memory import memory_permitting, ran_out, release
 from trainer.backends.local.prepare import Setup, prepare
 from trainer.backends.local.tokens import Stored
@@ -115,8 +115,7 @@ def _fit(
     """All steps that are left; returns the last one taken, or None after Failed."""
     plan, compute, progress = setup.plan, setup.compute, setup.progress
     optimizer, schedule = setup.optimizer, setup.schedule
-    parameters = trained(compute.model)
-    clip = spec.max_grad_norm or math.inf
+    guard = Guard(optimizer, trained(compute.model), spec.max_grad_norm or math.inf)
 
     if progress.step == 0:
         yield from _evaluate(setup, control, 0)
@@ -135,20 +134,17 @@ def _fit(
             began = time.perf_counter()
             batch, cut = next(batches)
             fit = compute.token_budget, compute.recompute
-            loss = compute.gradients(batch, lambda: control.stop is not None, cut)
+            found = compute.gradients(batch, lambda: control.stop is not None, cut)
             if change := compute.change(batch, *fit):
                 setup.step_cost.begin()
                 yield Noted(f"Out of memory at step {step}: {change}; the batch is still {len(batch)} examples.")
-            if loss is None:  # asked to stop: the unfinished step is dropped
+            if found is None:  # asked to stop: the unfinished step is dropped
                 break
-            norm = get_total_norm([p.grad for p in parameters if p.grad is not None])
-            grad_norm = float(norm)
+            loss, grad_norm = guard.step(found)
             if not (math.isfinite(loss) and math.isfinite(grad_norm)):
                 yield from _not_finite(setup, control, step, batch, loss, grad_norm)
                 return None
-            clip_grads_with_norm_(parameters, clip, norm)
             learning_rate = float(schedule.get_last_lr()[0])
-            optimizer.step()
             schedule.step()
             optimizer.zero_grad(set_to_none=True)
             progress.step = step
