@@ -126,7 +126,8 @@ batch = 1 if "overhead" in folder else 16
 rows = rows[: steps * batch]
 tokens = sum(len(row["input_ids"]) for row in rows)
 tokenizer = AutoTokenizer.from_pretrained(folder)
-model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+half = gpu and lora and torch.cuda.is_bf16_supported()
+model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16 if half else torch.float32)
 model = model.to("cuda") if gpu else model
 if lora:
     from peft import LoraConfig, get_peft_model
@@ -167,9 +168,10 @@ RAW = (
     + """
 from transformers import AutoModelForCausalLM
 rows = json.load(open(folder + "/rows.json"))[:steps]
-model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).train()
+device = "cuda" if gpu else "cpu"
+model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).to(device).train()
 optimizer = torch.optim.AdamW(model.parameters(), lr=5e-4, fused=True)
-ready = [{k: torch.tensor([row[k]]) for k in ("input_ids", "labels")} for row in rows]
+ready = [{k: torch.tensor([row[k]], device=device) for k in ("input_ids", "labels")} for row in rows]
 meter.loaded(); meter.begin()
 for batch in ready:
     model(**batch).loss.backward()
@@ -399,7 +401,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--steps", type=int, default=6)
     parser.add_argument("--overhead-steps", type=int, default=300)
-    parser.add_argument("--only", default="full,lora,vocabulary,overhead")
+    parser.add_argument("--only", default="full,lora,vocabulary,overhead", help="on CUDA full and lora are enough")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--gpu", action="store_true", help="a Llama of 1.2B parameters in bfloat16, on CUDA")

@@ -29,7 +29,7 @@ from transformers import (
 
 from tests.backends.local.conftest import DataMaker, ModelMaker
 from tests.backends.local.runs import SpecMaker, at, notes, only, whole
-from trainer.backends.local import compute, encoder, loop, train
+from trainer.backends.local import compute, encoder, guard, loop, train
 from trainer.backends.local.batches import BatchOrder
 from trainer.backends.local.chat import Encoded, encode, encode_many
 from trainer.backends.local.compute import Compute
@@ -448,7 +448,7 @@ def test_a_gradient_that_is_no_number_reaches_no_weight(
         calls.append(1)
         return torch.tensor(1.0 if len(calls) < 7 else math.inf)
 
-    monkeypatch.setattr(loop, "get_total_norm", norm)
+    monkeypatch.setattr(guard, "get_total_norm", norm)
     events = whole(spec(), tmp_path)
     assert isinstance(events[-1], Failed)
     assert events[-1].message.startswith("The gradient norm became inf at step 7; the best model so far (step 5)")
