@@ -2,6 +2,8 @@
 # Sets up the environment once, then does one thing in it. `make WORD` calls this; without make: sh dev.sh WORD
 #   run    open the app            test   run the tests          check   lint, types, import contracts
 #   setup  only set up             soak   the long tests: a hundred kills, a hundred lost terminals
+#   bench       training beside HF Trainer and TRL in the same run (installs the extra bench; most of an hour)
+#   bench-gpu   the same on a CUDA machine, with a model of 1.2B parameters
 #   bench-data  reading and tokenizing, beside Hugging Face datasets in the same run
 # Knobs: VENV=folder  PYTHON=interpreter  VENV_FLAGS=--system-site-packages (keep a torch that is already there)
 #        TORCH_INDEX=https://download.pytorch.org/whl/cu126 (another build of torch)  CONSTRAINTS= (newest versions)
@@ -88,8 +90,8 @@ word=${1:-run}
 [ $# -eq 0 ] || shift
 bin=$VENV/bin
 case $word in
-    run | setup | test | check | soak | bench-data) set_up ;;
-    *) say "usage: sh dev.sh run | test | check | soak | bench-data | setup"; exit 2 ;;
+    run | setup | test | check | soak | bench | bench-gpu | bench-data) set_up ;;
+    *) say "usage: sh dev.sh run | test | check | soak | bench | bench-gpu | bench-data | setup"; exit 2 ;;
 esac
 case $word in
     run) exec "$bin/finetunegem" "$@" ;;
@@ -103,6 +105,12 @@ case $word in
         "$bin/ruff" check .
         "$bin/mypy"
         exec "$bin/lint-imports"
+        ;;
+    bench | bench-gpu)
+        # TRL comes for this word only; without it the table says so.
+        "$bin/python" -m pip install --quiet ${CONSTRAINTS:+-c "$CONSTRAINTS"} -e '.[bench]' || say "TRL is not installed"
+        [ "$word" = bench ] || set -- --gpu "$@"
+        exec "$bin/python" -P benchmarks/engine.py "$@"
         ;;
     bench-data) exec "$bin/python" benchmarks/data.py "$@" ;;
     soak)

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from trainer.backends.local.batches import BatchOrder, collate, micro_batches
+from trainer.backends.local.batches import BatchOrder, collate, group_size, groups, micro_batches
 from trainer.backends.local.chat import Encoded
 
 
@@ -48,29 +48,53 @@ def test_order_does_not_hang_on_where_reading_begins() -> None:
     assert BatchOrder(20, 4, 9).batch(2, 3) == expected
 
 
+LENGTHS = [3, 17, 4, 9, 30, 5, 5, 2, 12]
+
+
+@pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("budget", [1, 10, 32, 100, 10_000])
-def test_micro_batches_hold_every_example_once_within_the_budget(budget: int) -> None:
-    lengths = [3, 17, 4, 9, 30, 5, 5, 2, 12]
-    examples = [example(length, mark=index + 1) for index, length in enumerate(lengths)]
-    seen: list[tuple[int, int]] = []
-    for micro in micro_batches(examples, budget):
+def test_groups_hold_every_example_once_within_the_budget(budget: int, packed: bool) -> None:
+    found = list(groups(LENGTHS, budget, packed))
+    assert sorted(place for group in found for place in group) == list(range(len(LENGTHS)))
+    sizes = [group_size(LENGTHS, group, packed) for group in found]
+    assert all(size <= budget or len(group) == 1 for size, group in zip(sizes, found, strict=True))
+    if packed:
+        assert sum(sizes) == sum(LENGTHS)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("budget", [1, 32, 10_000])
+def test_micro_batches_hold_every_token_and_every_target_once(budget: int, packed: bool) -> None:
+    examples = [example(length, mark=index + 1) for index, length in enumerate(LENGTHS)]
+    targets: dict[int, int] = {}
+    for micro in micro_batches(examples, budget, packed):
         rows, width = micro.ids.shape
-        assert rows == 1 or rows * width <= budget
-        for row in range(rows):
-            length = int(micro.attention[row].sum())
-            mark = int(micro.ids[row, 0])
-            assert micro.ids[row, :length].tolist() == [mark] * length
-            assert micro.attention[row].tolist() == [1] * length + [0] * (width - length)
-            assert int(micro.supervised[row].sum()) == examples[mark - 1].targets
-            seen.append((mark, length))
-    assert sorted(seen) == [(index + 1, length) for index, length in enumerate(lengths)]
+        assert rows == 1 or not packed
+        real = micro.ids.flatten() if packed else micro.ids[micro.attention == 1]
+        if micro.sequences:
+            assert micro.sequences.edges.tolist()[-1] == width
+            assert micro.sequences.positions[0].tolist() == [p for n in micro.sequences.lengths for p in range(n)]
+        else:
+            assert int((micro.ids != 0).sum()) == len(real)
+        assert torch.equal(micro.targets, micro.ids.flatten()[micro.predictors + 1])
+        assert torch.equal(micro.targets, micro.owners + 1)  # an example is known by its mark
+        assert set(real.tolist()) == set((micro.owners + 1).tolist())
+        for mark in micro.targets.tolist():
+            targets[mark] = targets.get(mark, 0) + 1
+    assert targets == {mark + 1: one.targets for mark, one in enumerate(examples)}
 
 
 def test_a_budget_for_all_makes_one_micro_batch() -> None:
-    assert len(list(micro_batches([example(n) for n in (3, 8, 5)], 24))) == 1
+    some = [example(n) for n in (3, 8, 5)]
+    assert len(list(micro_batches(some, 24))) == 1
+    assert len(list(micro_batches(some, 16, packed=True))) == 1
+    assert len(list(micro_batches(some, 16))) == 2
 
 
-def test_the_first_column_is_never_a_target() -> None:
+@pytest.mark.parametrize("packed", [False, True])
+def test_the_first_token_is_never_a_target(packed: bool) -> None:
     whole = Encoded(torch.tensor([5, 6, 7]), torch.tensor([True, True, True]), cut=False)
-    assert collate([whole]).supervised.tolist() == [[False, True, True]]
+    micro = collate([whole, whole], packed)
+    assert micro.targets.tolist() == [6, 7, 6, 7]
+    assert micro.predictors.tolist() == [0, 1, 3, 4]
     assert whole.targets == 2

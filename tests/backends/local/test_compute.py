@@ -7,6 +7,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,15 +17,15 @@ from torch.nn.functional import log_softmax
 
 from tests.backends.local.conftest import DataMaker, ModelMaker
 from trainer import data, models
-from trainer.backends.local.batches import micro_batches
 from trainer.backends.local.chat import Encoded, encode
-from trainer.backends.local.compute import LARGEST_BUDGET, SMALLEST_BUDGET, Compute, DoesNotFit, trained
+from trainer.backends.local.compute import LARGEST_CPU_BUDGET, SMALLEST_BUDGET, Compute, DoesNotFit, trained
 from trainer.backends.local.memory import memory_permitting
 from trainer.backends.local.model import Loaded, load_model, load_tokenizer
 from trainer.spec import RunSpec
 
 METHODS = ("full", "lora")
 ONE_EACH = 1  # a token budget that cuts the batch into single examples
+HALVED = 99  # of the 198 tokens in the largest micro-batch within 200
 Gradients = dict[str, Tensor]
 
 
@@ -91,8 +92,14 @@ def assert_same(found: Gradients, expected: Gradients) -> None:
     assert sum(norm > 1e-4 for norm in norms) > len(norms) / 2  # there was something to compare
 
 
+def evaluated(compute: Compute, batch: Sequence[Encoded]) -> float:
+    found = compute.evaluate(batch, never)
+    assert found is not None
+    return found.mean
+
+
 def parts(compute: Compute, batch: Sequence[Encoded]) -> int:
-    return len(list(micro_batches(batch, compute.token_budget)))
+    return len(compute.cut(batch).parts)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -102,7 +109,7 @@ def test_loss_and_gradients_are_those_of_one_plain_batch(architecture: str, meth
     assert len(expected) == len(trained(compute.model))
     tokens = sum(len(example.ids) for example in batch)
     seen: set[int] = set()
-    for budget in (LARGEST_BUDGET, tokens // 2 + 90, tokens // 4, ONE_EACH):
+    for budget in (LARGEST_CPU_BUDGET, tokens // 2 + 90, tokens // 4, ONE_EACH):
         compute.token_budget = budget
         seen.add(parts(compute, batch))
         assert compute.gradients(batch, never) == pytest.approx(loss, abs=1e-5)
@@ -121,16 +128,120 @@ def test_evaluation_is_the_mean_over_all_tokens(architecture: str, method: str, 
     token_mean = float(sum(total for total, _ in alone)) / sum(tokens for _, tokens in alone)
     mean_of_means = sum(float(total) / tokens for total, tokens in alone) / len(alone)
     assert abs(token_mean - mean_of_means) > 1e-4  # the two can be told apart here
-    for budget in (LARGEST_BUDGET, 200, ONE_EACH):
+    for budget in (LARGEST_CPU_BUDGET, 200, ONE_EACH):
         compute.eval_budget = budget
-        assert compute.evaluate(batch, never) == pytest.approx(token_mean, abs=1e-5)
+        assert evaluated(compute, batch) == pytest.approx(token_mean, abs=1e-5)
     assert taken(compute) == {}
+
+
+WAYS = {"padded": (False, True), "all logits": (True, False), "padded, all logits": (False, False)}
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("name", ["llama", "llama-tied", "qwen3", "gemma", "gpt2"])
+def test_the_short_ways_change_no_number(setup: Any, name: str, method: str, way: str) -> None:
+    """Without padding, and the loss from hidden states: against the same model without one or both of them."""
+    compute, batch = setup(name, method)
+    assert compute.ways.packed
+    assert compute.ways.head is not None
+    loss, evaluation = compute.gradients(batch, never), evaluated(compute, batch)
+    found = taken(compute)
+    packed, head = WAYS[way]
+    ways = compute.ways
+    compute.ways = replace(ways, packed=packed, head=ways.head if head else None)
+    for budget in (LARGEST_CPU_BUDGET, 200):
+        compute.token_budget = compute.eval_budget = budget
+        assert compute.gradients(batch, never) == pytest.approx(loss, abs=1e-5)
+        assert_same(taken(compute), found)
+        assert evaluated(compute, batch) == pytest.approx(evaluation, abs=1e-5)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_recomputing_activations_changes_no_number(architecture: str, setup: Any, method: str) -> None:
+    compute, batch = setup(architecture, method)
+    for budget in (LARGEST_CPU_BUDGET, 200):
+        compute.token_budget = budget
+        loss = compute.gradients(batch, never)
+        expected = taken(compute)
+        compute.recompute = False
+        assert compute.switch_to_recompute()
+        assert compute.gradients(batch, never) == pytest.approx(loss, abs=1e-6)
+        assert_same(taken(compute), expected)
+        compute.model.gradient_checkpointing_disable()
+
+
+def test_recomputing_draws_the_same_dropout_again(setup: Any) -> None:
+    compute, batch = setup("gpt2", "full")
+    with_dropout(compute)
+    found = []
+    for recompute in (False, True):
+        if recompute:
+            compute.switch_to_recompute()
+        torch.manual_seed(11)
+        found.append((compute.gradients(batch, never), taken(compute), torch.get_rng_state()))
+    (loss, gradients, state), (expected, expected_gradients, expected_state) = found
+    assert loss == expected
+    assert_same(gradients, expected_gradients)
+    assert torch.equal(state, expected_state)
+
+
+def test_recomputing_keeps_less(setup: Any) -> None:
+    compute, batch = setup("llama", "full")
+    longest = max(batch, key=lambda example: len(example.ids))
+    before = compute.trial(longest)
+    compute.switch_to_recompute()
+    assert compute.trial(longest) < before / 2
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_the_order_within_a_batch_is_no_matter(setup: Any, packed: bool) -> None:
+    compute, batch = setup("qwen2", "full")
+    compute.ways = replace(compute.ways, packed=packed)
+    loss = compute.gradients(batch, never)
+    expected = taken(compute)
+    for other in (batch[::-1], batch[3:] + batch[:3]):
+        for budget in (LARGEST_CPU_BUDGET, 200):
+            compute.token_budget = budget
+            assert compute.gradients(other, never) == pytest.approx(loss, abs=1e-5)
+            assert_same(taken(compute), expected)
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_the_losses_of_single_examples_stand_in_their_order(setup: Any, packed: bool) -> None:
+    compute, batch = setup("llama", "full")
+    compute.ways = replace(compute.ways, packed=packed)
+    with torch.no_grad():
+        alone = [float(plain(compute.model.eval(), [example])[0]) for example in batch]
+    for budget in (LARGEST_CPU_BUDGET, 200, ONE_EACH):
+        compute.eval_budget = budget
+        found = compute.evaluate(batch, never)
+        assert found.sums.tolist() == pytest.approx(alone, rel=1e-5)
+        assert found.targets == sum(example.targets for example in batch)
+
+
+def test_a_batch_prepared_for_another_budget_is_cut_again(setup: Any) -> None:
+    compute, batch = setup("llama", "full")
+    cut = compute.cut(batch)
+    compute.token_budget = 200
+    loss = compute.gradients(batch, never)
+    expected = taken(compute)
+    assert compute.gradients(batch, never, cut) == loss
+    assert all(torch.equal(gradient, expected[name]) for name, gradient in taken(compute).items())
+
+
+def test_the_same_twice_is_the_same_to_the_last_bit(architecture: str, setup: Any) -> None:
+    compute, batch = setup(architecture, "full")
+    found = [(compute.gradients(batch, never), taken(compute), evaluated(compute, batch)) for _ in range(2)]
+    assert found[0][0] == found[1][0]
+    assert all(torch.equal(gradient, found[1][1][name]) for name, gradient in found[0][1].items())
+    assert found[0][2] == found[1][2]
 
 
 def test_evaluation_has_no_dropout_and_training_has(setup: Any) -> None:
     compute, batch = setup("gpt2", "full")
     with_dropout(compute)
-    assert compute.evaluate(batch, never) == compute.evaluate(batch, never)
+    assert evaluated(compute, batch) == evaluated(compute, batch)
     assert compute.gradients(batch, never) != compute.gradients(batch, never)
 
 
@@ -141,7 +252,8 @@ PLANTED = torch.OutOfMemoryError("CUDA out of memory (planted)")
 def memory_for(compute: Compute, tokens: int, error: Exception = PLANTED) -> Iterator[list[int]]:
     """A forward of more than `tokens` (padding included) runs out of memory; yields the sizes that were tried."""
     tried: list[int] = []
-    forward = compute.model.forward
+    part = compute.ways.backbone or compute.model
+    forward = part.forward
 
     def limited(*, input_ids: Tensor, **rest: Any) -> Any:
         tried.append(input_ids.numel())
@@ -149,9 +261,9 @@ def memory_for(compute: Compute, tokens: int, error: Exception = PLANTED) -> Ite
             raise error
         return forward(input_ids=input_ids, **rest)
 
-    compute.model.forward = limited
+    part.forward = limited
     yield tried
-    compute.model.forward = forward
+    part.forward = forward
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -161,7 +273,7 @@ def test_out_of_memory_in_forward_changes_no_number(setup: Any, method: str) -> 
     with memory_for(compute, 210) as tried:
         assert compute.gradients(batch, never) == pytest.approx(loss, abs=1e-5)
         assert_same(taken(compute), expected)
-        assert 100 < compute.token_budget <= 210
+        assert 100 < compute.token_budget < 300
         tried.clear()
         assert compute.gradients(batch, never) == pytest.approx(loss, abs=1e-5)
         assert max(tried) <= 210  # the next step starts with what fits
@@ -170,8 +282,8 @@ def test_out_of_memory_in_forward_changes_no_number(setup: Any, method: str) -> 
 def test_half_of_what_was_tried_is_tried_next(setup: Any) -> None:
     """Not half of a budget that the batch does not fill: every failed try costs the time of one."""
     compute, batch = setup("llama", "full")
-    whole = len(batch) * max(len(example.ids) for example in batch)
-    assert compute.token_budget > 4 * whole
+    whole = sum(len(example.ids) for example in batch)
+    assert compute.token_budget > 2 * whole
     with memory_for(compute, whole - 1) as tried:
         compute.gradients(batch, never)
     assert compute.token_budget == whole // 2
@@ -188,7 +300,7 @@ def test_out_of_memory_inside_backward_leaves_no_half_gradients(setup: Any, meth
     with bomb(compute, failing) as calls:
         assert compute.gradients(batch, never) == pytest.approx(loss, abs=1e-5)
     assert len(calls) > failing
-    assert compute.token_budget == 96  # half of 2 x 96
+    assert compute.token_budget == HALVED
     assert_same(taken(compute), expected)
 
 
@@ -222,7 +334,7 @@ def test_a_step_done_again_draws_the_same_random_numbers(setup: Any, failing: in
     compute, batch = setup("gpt2", "full")
     with_dropout(compute)
     found = []
-    for budget in (200, 96):
+    for budget in (200, HALVED):
         torch.manual_seed(11)
         compute.token_budget = budget
         with bomb(compute, failing if budget == 200 else -1):
@@ -231,7 +343,7 @@ def test_a_step_done_again_draws_the_same_random_numbers(setup: Any, failing: in
         losses.append(compute.gradients(batch, never))
         assert taken(compute)
         found.append((losses, gradients, torch.get_rng_state()))
-        assert compute.token_budget == 96
+        assert compute.token_budget == HALVED
     (losses, gradients, state), (expected, expected_gradients, expected_state) = found
     assert losses == expected
     assert all(torch.equal(gradient, expected_gradients[name]) for name, gradient in gradients.items())
@@ -240,17 +352,17 @@ def test_a_step_done_again_draws_the_same_random_numbers(setup: Any, failing: in
 
 def test_out_of_memory_in_evaluation_changes_no_number(setup: Any) -> None:
     compute, batch = setup("gpt2", "full")
-    expected = compute.evaluate(batch, never)
+    expected = evaluated(compute, batch)
     with memory_for(compute, 150):
-        assert compute.evaluate(batch, never) == pytest.approx(expected, abs=1e-6)
+        assert evaluated(compute, batch) == pytest.approx(expected, abs=1e-6)
 
 
 def test_training_and_evaluation_have_budgets_of_their_own(setup: Any) -> None:
     compute, batch = setup("llama", "full")
     with memory_for(compute, 400):
         compute.evaluate(batch, never)
-    assert compute.eval_budget < LARGEST_BUDGET
-    assert compute.token_budget == LARGEST_BUDGET
+    assert compute.eval_budget < LARGEST_CPU_BUDGET
+    assert compute.token_budget == LARGEST_CPU_BUDGET
     evaluating = compute.eval_budget
     with memory_for(compute, 150):
         compute.gradients(batch, never)
@@ -263,7 +375,7 @@ def test_another_error_is_no_matter_of_memory(setup: Any) -> None:
     error = RuntimeError("mat1 and mat2 shapes cannot be multiplied")
     with memory_for(compute, 150, error), pytest.raises(RuntimeError, match="shapes"):
         compute.gradients(batch, never)
-    assert compute.token_budget == LARGEST_BUDGET
+    assert compute.token_budget == LARGEST_CPU_BUDGET
 
 
 @pytest.mark.parametrize("what", ["gradients", "evaluate"])
@@ -335,8 +447,11 @@ def test_a_stop_between_micro_batches_ends_it(setup: Any, what: str, after: int)
 
 def test_the_budget_suits_the_vocabulary(setup: Any) -> None:
     compute, _ = setup("llama", "full")
-    assert compute.token_budget == LARGEST_BUDGET
+    assert compute.token_budget == LARGEST_CPU_BUDGET
     loaded = load_model(models.look_up(compute.model.config._name_or_path), RunSpec())
+    assert Compute(loaded, 256_000).token_budget == LARGEST_CPU_BUDGET  # no logits stand in memory
+    head: Any = loaded.model.lm_head
+    head.register_forward_hook(lambda _module, _given, logits: logits * 2)
     assert Compute(loaded, 256_000).token_budget == 2**28 // 256_000
     assert Compute(loaded, 10**9).token_budget == SMALLEST_BUDGET
 
@@ -350,6 +465,6 @@ def test_padding_reaches_no_gradient_even_with_a_window_shorter_than_it(setup: A
     compute.token_budget = ONE_EACH
     loss = compute.gradients(both, never)
     apart = taken(compute)
-    compute.token_budget = LARGEST_BUDGET
-    assert compute.gradients(both, never) == pytest.approx(loss, abs=1e-6)
+    compute.token_budget = LARGEST_CPU_BUDGET
+    assert compute.gradients(both, never) == pytest.approx(loss, abs=1e-5)
     assert_same(taken(compute), apart)

@@ -29,7 +29,7 @@ from transformers import (
 
 from tests.backends.local.conftest import DataMaker, ModelMaker
 from tests.backends.local.runs import SpecMaker, at, notes, only, whole
-from trainer.backends.local import encoder, loop, train
+from trainer.backends.local import compute, encoder, guard, loop, train
 from trainer.backends.local.batches import BatchOrder
 from trainer.backends.local.chat import Encoded, encode, encode_many
 from trainer.backends.local.compute import Compute
@@ -262,20 +262,21 @@ def test_a_stop_from_another_thread_takes_effect_within_one_step(spec: SpecMaker
 def test_a_stop_within_a_step_drops_that(spec: SpecMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Between two micro-batches: the half-made gradients reach no weight."""
     control = Control(tmp_path)
-    summed = Compute._summed_loss
+    losses = Compute._losses
     calls: list[int] = []
 
-    def counting(self: Compute, micro: Any) -> Tensor:
-        self.token_budget = self.eval_budget = 1
+    def counting(self: Compute, micro: Any, reduction: Any) -> Tensor:
         calls.append(1)
-        if len(calls) == 1 + 4 + 2:  # the evaluation whole, step 1 in four, half of step 2
+        if len(calls) == 6 + 4 + 2:  # the evaluation whole, step 1 in four, half of step 2
             control.ask_stop(Stop("last"))
-        return summed(self, micro)
+        return losses(self, micro, reduction)
 
-    monkeypatch.setattr(Compute, "_summed_loss", counting)
+    monkeypatch.setattr(compute, "SMALLEST_BUDGET", 1)
+    monkeypatch.setattr(compute, "LARGEST_CPU_BUDGET", 1)
+    monkeypatch.setattr(Compute, "_losses", counting)
     events = list(train(spec(), control))
     assert events[-1] == Stopped(1)
-    assert len(calls) == 7
+    assert len(calls) == 12
 
 
 def test_a_stop_keeps_the_best_by_default(spec: SpecMaker, tmp_path: Path) -> None:
@@ -406,7 +407,7 @@ def ruin_from(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
     gradients = Compute.gradients
     calls: list[int] = []
 
-    def ruined(self: Compute, *arguments: Any) -> float | None:
+    def ruined(self: Compute, *arguments: Any) -> Tensor | float | None:
         calls.append(1)
         loss = gradients(self, *arguments)
         return loss if len(calls) < step else math.nan
@@ -447,7 +448,7 @@ def test_a_gradient_that_is_no_number_reaches_no_weight(
         calls.append(1)
         return torch.tensor(1.0 if len(calls) < 7 else math.inf)
 
-    monkeypatch.setattr(loop, "get_total_norm", norm)
+    monkeypatch.setattr(guard, "get_total_norm", norm)
     events = whole(spec(), tmp_path)
     assert isinstance(events[-1], Failed)
     assert events[-1].message.startswith("The gradient norm became inf at step 7; the best model so far (step 5)")
@@ -545,7 +546,7 @@ def test_an_error_in_the_middle_keeps_the_best_so_far(
 ) -> None:
     plain = Compute.gradients
 
-    def failing(self: Compute, *arguments: Any) -> float | None:
+    def failing(self: Compute, *arguments: Any) -> Tensor | None:
         calls.append(1)
         if len(calls) == STEPS + 2:
             raise RunError("The card fell off the bus.")

@@ -6,6 +6,7 @@ import json
 import re
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -68,15 +69,15 @@ def card(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[int]]:
     """`card(learning, evaluating)`: how many tokens of a micro-batch fit, and from which forward on; returns sizes."""
 
     def make(learning: int = 10**6, evaluating: int = 10**6, after: int = 0) -> list[int]:
-        def summed(self: Compute, micro: MicroBatch) -> Tensor:
+        def limited(self: Compute, micro: MicroBatch, reduction: Any) -> Tensor:
             sizes.append(micro.ids.numel())
             if len(sizes) > after and sizes[-1] > (learning if self.model.training else evaluating):
                 raise PLANTED
-            return really(self, micro)
+            return really(self, micro, reduction)
 
         sizes: list[int] = []
-        really = Compute._summed_loss
-        monkeypatch.setattr(Compute, "_summed_loss", summed)
+        really = Compute._losses
+        monkeypatch.setattr(Compute, "_losses", limited)
         return sizes
 
     return make
@@ -150,6 +151,33 @@ def test_what_fits_is_known_after_a_resume(spec: SpecMaker, tmp_path: Path, card
     rest = whole(wanted, tmp_path / "two", Control(tmp_path / "two", resuming=True))
     assert Resumed(8) in rest
     assert "Out of memory" in notes(first)
+    assert "Out of memory" not in notes(rest)
+    assert numbers([*first, *rest]) == numbers(undisturbed)
+    assert digest(tmp_path / "two" / "model") == digest(tmp_path / "one" / "model")
+
+
+def test_one_example_that_does_not_fit_is_recomputed_and_so_it_stays(
+    spec: SpecMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last step of the ladder: said once, the same numbers, and known after a resume."""
+
+    def small(self: Compute, micro: MicroBatch, reduction: Any) -> Tensor:
+        if self.model.training and not self.recompute and micro.ids.numel() > 20:
+            raise PLANTED
+        return really(self, micro, reduction)
+
+    wanted = spec(method="lora", lora_dropout=0.1)
+    roomy = numbers(whole(replace(wanted, lora_dropout=0.0), tmp_path / "roomy"))
+    really = Compute._losses
+    monkeypatch.setattr(Compute, "_losses", small)
+    plain = whole(replace(wanted, lora_dropout=0.0), tmp_path / "plain")
+    for number, expected in zip(numbers(plain), roomy, strict=True):
+        assert number == pytest.approx(expected, abs=1e-5)
+    undisturbed = whole(wanted, tmp_path / "one")
+    said = notes(undisturbed)
+    assert said.count("what the layers keep is computed again on the way back, which is slower") == 1
+    first = until(wanted, tmp_path / "two", at(9))
+    rest = whole(wanted, tmp_path / "two", Control(tmp_path / "two", resuming=True))
     assert "Out of memory" not in notes(rest)
     assert numbers([*first, *rest]) == numbers(undisturbed)
     assert digest(tmp_path / "two" / "model") == digest(tmp_path / "one" / "model")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from torch import Tensor
 
 from tests.backends.local.conftest import DataMaker, ModelMaker
 from tests.backends.local.runs import SpecMaker, at, digest, numbers, until, whole
@@ -181,9 +182,9 @@ def test_the_black_box_holds_what_was_so(spec: SpecMaker, tmp_path: Path, monkey
     """And from there: back to the last checkpoint with a third of the rate, or without that batch."""
     plain = Compute.gradients
 
-    def ruined(self: Compute, batch: Any, stopped: Callable[[], bool]) -> float | None:
+    def ruined(self: Compute, batch: Any, stopped: Callable[[], bool], *cut: Any) -> Tensor | float | None:
         calls.append(1)
-        loss = plain(self, batch, stopped)
+        loss = plain(self, batch, stopped, *cut)
         return float("nan") if len(calls) == 8 else loss
 
     calls: list[int] = []

@@ -7,23 +7,29 @@ cross-entropy is divided by the supervised tokens of the whole batch before it i
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
+from contextlib import AbstractContextManager, closing, nullcontext
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.nn.functional import cross_entropy
 
-from trainer.backends.local.batches import MicroBatch, collate, groups, micro_batches, padded
+from trainer.backends.local.ahead import ahead
+from trainer.backends.local.batches import MicroBatch, collate, group_size, groups, micro_batches, smaller_parts
 from trainer.backends.local.chat import Encoded
+from trainer.backends.local.head import summed_loss, token_losses
 from trainer.backends.local.memory import RandomState, memory_permitting, release
 from trainer.backends.local.model import Loaded
+from trainer.backends.local.packing import NAME, attention
 from trainer.backends.local.tokens import lengths_of, targets_of
+from trainer.backends.local.ways import find, inputs
 from trainer.rundir import RunError
 
 LOGITS = 2**28  # elements; 1 GiB in float32
 SMALLEST_BUDGET, LARGEST_BUDGET = 512, 8192  # tokens
+LARGEST_CPU_BUDGET = 2048  # more is no faster there and takes more memory
 
 
 class DoesNotFit(RunError):
@@ -34,22 +40,51 @@ class DoesNotFit(RunError):
         self.example = example
 
 
+@dataclass(frozen=True, slots=True)
+class Losses:
+    """Of several examples: `sums` (examples,) float64 over the supervised tokens of each, and how many in all."""
+
+    sums: Tensor
+    targets: int
+
+    @property
+    def mean(self) -> float:
+        """Over tokens, so that every token counts the same."""
+        return float(self.sums.sum()) / self.targets
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """A batch as micro-batches within a budget, made before they are needed."""
+
+    budget: int
+    parts: tuple[MicroBatch, ...]
+
+
 class Compute:
     """Runs examples through a model in micro-batches that fit; halves them where memory runs out.
 
     The budgets are tokens a micro-batch may hold, padding included: one for training, one for evaluation, which
-    keeps nothing for a backward pass.
+    keeps nothing for a backward pass. Where one example alone does not fit, what its layers keep for the way back is
+    computed again there (`recompute`; gradient checkpointing, Chen et al. 2016, arXiv:1604.06174): slower, a
+    fraction of the memory, and the same numbers.
     """
 
-    def __init__(self, loaded: Loaded, vocabulary: int) -> None:
+    def __init__(self, loaded: Loaded, vocabulary: int, longest: int = 2**31) -> None:
+        """`longest`: no example has more tokens."""
         self.model = loaded.model
         self.device = loaded.device
+        self.recompute = False
         self._autocast = loaded.compute_dtype is not torch.float32
-        self.token_budget = max(SMALLEST_BUDGET, min(LARGEST_BUDGET, LOGITS // max(1, vocabulary)))
+        self.ways = find(self.model, self.device, self._precision(), longest)
+        largest = LARGEST_BUDGET if self.device.type == "cuda" else LARGEST_CPU_BUDGET
+        by_logits = largest if self.ways.head else LOGITS // max(1, vocabulary)
+        self.token_budget = max(SMALLEST_BUDGET, min(largest, by_logits))
         self.eval_budget = self.token_budget
 
-    def gradients(self, batch: Sequence[Encoded], stopped: Callable[[], bool]) -> float | None:
-        """Add the batch's gradients to the parameters; returns its loss, or None when `stopped` cut it short.
+    def gradients(self, batch: Sequence[Encoded], stopped: Callable[[], bool], cut: Cut | None = None) -> Tensor | None:
+        """Add the batch's gradients to the parameters; returns its loss, float64 on the device, or None when `stopped`
+        cut it short.
 
         Where memory runs out all of it is done again, smaller, with the same random numbers. Raises DoesNotFit.
         """
@@ -57,22 +92,34 @@ class Compute:
         random = RandomState(self.device)
         while True:
             with memory_permitting():
-                return self._propagate(batch, stopped)
+                return self._propagate(batch, stopped, cut)
             self.model.zero_grad(set_to_none=True)  # what a half-done backward left
-            self.token_budget = self._smaller(batch, self.token_budget)
+            self._relieve(batch)
             random.put_back()
 
     @torch.inference_mode()
-    def evaluate(self, examples: Sequence[Encoded], stopped: Callable[[], bool]) -> float | None:
-        """Mean loss over all supervised tokens of all examples; None when `stopped` cut it short.
-
-        Raises DoesNotFit.
-        """
+    def evaluate(self, examples: Sequence[Encoded], stopped: Callable[[], bool]) -> Losses | None:
+        """The losses of all examples; None when `stopped` cut it short. Raises DoesNotFit."""
         self.model.eval()
         while True:
             with memory_permitting():
                 return self._add_up(examples, stopped)
             self.eval_budget = self._smaller(examples, self.eval_budget)
+
+    def cut(self, batch: Sequence[Encoded]) -> Cut:
+        """The batch as it would be cut now; any thread may ask."""
+        budget = self.token_budget
+        parts = micro_batches(batch, budget, self.ways.packed)
+        return Cut(budget, tuple(part.pinned() if self.device.type == "cuda" else part for part in parts))
+
+    def change(self, batch: Sequence[Encoded], budget: int, recomputed: bool) -> str:
+        """What has changed since these held, in words; "" for nothing."""
+        found = []
+        if self.token_budget != budget:
+            found.append(smaller_parts(batch, budget, self.token_budget, self.ways.packed))
+        if self.recompute and not recomputed:
+            found.append("what the layers keep is computed again on the way back, which is slower")
+        return "; ".join(found)
 
     def trial(self, example: Encoded) -> int:
         """One example forward and back, every token supervised, for nothing; the bytes it kept in between."""
@@ -86,48 +133,79 @@ class Compute:
                 kept[storage.data_ptr()] = storage.nbytes()
             return tensor.detach()  # with its history it would be held by what it holds, for ever after an error
 
-        micro = collate([replace(example, supervised=torch.ones_like(example.supervised))])
-        with saved_tensors_hooks(keep, lambda tensor: tensor):
-            loss = self._summed_loss(micro)
-        loss.backward()  # type: ignore[no-untyped-call]
+        micro = collate([replace(example, supervised=torch.ones_like(example.supervised))], self.ways.packed)
+        with self._attention():
+            with saved_tensors_hooks(keep, lambda tensor: tensor):
+                loss = self._summed_loss(micro)
+            loss.backward()  # type: ignore[no-untyped-call]
         self.model.zero_grad(set_to_none=True)
         return sum(kept.values())
 
-    def _propagate(self, batch: Sequence[Encoded], stopped: Callable[[], bool]) -> float | None:
+    def _propagate(self, batch: Sequence[Encoded], stopped: Callable[[], bool], cut: Cut | None) -> Tensor | None:
+        if cut is None or cut.budget != self.token_budget:
+            cut = self.cut(batch)
         targets = sum(example.targets for example in batch)
-        total = torch.zeros((), dtype=torch.float64)
-        for micro in micro_batches(batch, self.token_budget):
-            if stopped():
-                return None
-            part = self._summed_loss(micro) / targets
-            part.backward()  # type: ignore[no-untyped-call]
-            total += part.detach().to("cpu", torch.float64)
-        return float(total)
+        total = torch.zeros((), dtype=torch.float64, device=self.device)
+        with self._attention():
+            for micro in cut.parts:
+                if stopped():
+                    return None
+                part = self._summed_loss(micro) / targets
+                part.backward()  # type: ignore[no-untyped-call]
+                total += part.detach()
+        return total
 
-    def _add_up(self, examples: Sequence[Encoded], stopped: Callable[[], bool]) -> float | None:
-        total = torch.zeros((), dtype=torch.float64)
-        for micro in micro_batches(examples, self.eval_budget):
-            if stopped():
-                return None
-            total += self._summed_loss(micro).to("cpu", torch.float64)
-        return float(total) / targets_of(examples)
+    def _add_up(self, examples: Sequence[Encoded], stopped: Callable[[], bool]) -> Losses | None:
+        sums = torch.zeros(len(examples), dtype=torch.float64, device=self.device)
+        parts = micro_batches(examples, self.eval_budget, self.ways.packed)
+        with self._attention(), closing(ahead(parts)) as coming:
+            for micro in coming:
+                if stopped():
+                    return None
+                losses = self._losses(micro, "none")
+                sums.index_add_(0, micro.owners.to(self.device), losses.double())
+        return Losses(sums.cpu(), targets_of(examples))
 
     def _summed_loss(self, micro: MicroBatch) -> Tensor:
-        """Summed cross-entropy in float32 of the micro-batch's supervised tokens; a scalar on the device."""
-        ids, attention = micro.ids.to(self.device), micro.attention.to(self.device)
+        return self._losses(micro, "sum")
+
+    def _losses(self, micro: MicroBatch, reduction: Literal["sum", "none"]) -> Tensor:
+        """Cross-entropy in float32 of the micro-batch's supervised tokens, on the device: of each, or their sum."""
+        micro, ways = micro.to(self.device), self.ways
         with self._precision():
-            logits = self.model(input_ids=ids, attention_mask=attention, use_cache=False).logits
-        chosen = micro.supervised[:, 1:].to(self.device)
-        return cross_entropy(logits[:, :-1][chosen].float(), ids[:, 1:][chosen], reduction="sum")
+            if ways.backbone is None or ways.head is None:
+                logits = self.model(**inputs(micro)).logits.flatten(0, 1)
+                return cross_entropy(logits[micro.predictors].float(), micro.targets, reduction=reduction)
+            hidden = ways.backbone(**inputs(micro)).last_hidden_state.flatten(0, 1)[micro.predictors]
+            return (summed_loss if reduction == "sum" else token_losses)(hidden, ways.head, micro.targets)
+
+    def _attention(self) -> AbstractContextManager[None]:
+        return attention(self.model, NAME) if self.ways.packed else nullcontext()
 
     def _precision(self) -> AbstractContextManager[object]:
         return torch.autocast(self.device.type, torch.bfloat16) if self._autocast else nullcontext()
+
+    def _relieve(self, batch: Sequence[Encoded]) -> None:
+        """After memory ran out in training: a smaller budget, or the last resort. Raises DoesNotFit."""
+        try:
+            self.token_budget = self._smaller(batch, self.token_budget)
+        except DoesNotFit:
+            if self.recompute or not self.switch_to_recompute():
+                raise
+
+    def switch_to_recompute(self) -> bool:
+        """From now on the layers keep their input alone; whether this model can."""
+        if getattr(self.model, "supports_gradient_checkpointing", False):
+            self.model.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[operator]
+            self.recompute = True
+        return self.recompute
 
     def _smaller(self, examples: Sequence[Encoded], budget: int) -> int:
         """Half of the largest micro-batch that was tried, but room for the longest example. Raises DoesNotFit."""
         release(self.device)
         lengths = lengths_of(examples)
-        largest = max(padded(lengths, group) for group in groups(lengths, budget))
+        packed = self.ways.packed
+        largest = max(group_size(lengths, group, packed) for group in groups(lengths, budget, packed))
         place = max(range(len(lengths)), key=lengths.__getitem__)
         if largest <= lengths[place]:
             raise DoesNotFit(examples[place])

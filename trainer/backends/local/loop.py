@@ -9,16 +9,17 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 
 import torch
-from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from transformers.utils import logging as transformers_logging
 
 from trainer.backends.local import fits
+from trainer.backends.local.ahead import ahead
 from trainer.backends.local.batches import BatchOrder, smaller_parts
 from trainer.backends.local.blackbox import write_black_box
-from trainer.backends.local.compute import DoesNotFit, trained
+from trainer.backends.local.compute import Cut, DoesNotFit, trained
+from trainer.backends.local.guard import Guard
 from trainer.backends.local.memory import memory_permitting, ran_out, release
 from trainer.backends.local.prepare import Setup, prepare
 from trainer.backends.local.tokens import Stored
@@ -71,7 +72,8 @@ def train(spec: RunSpec, control: Control) -> Iterator[Event]:
 def _train(spec: RunSpec, control: Control, setup: Setup) -> Iterator[Event]:
     """From the next step to the end."""
     try:
-        step = yield from _fit(spec, control, setup)
+        with closing(ahead(_batches(spec, control, setup))) as batches:
+            step = yield from _fit(spec, control, setup, batches)
     except DoesNotFit as error:
         yield from _save_the_best(setup)
         yield PhaseEntered("looking for what would fit")
@@ -97,13 +99,23 @@ def _save_the_best(setup: Setup) -> Generator[Event, None, ModelSaved | None]:
     return saved
 
 
-def _fit(spec: RunSpec, control: Control, setup: Setup) -> Generator[Event, None, int | None]:
+def _batches(spec: RunSpec, control: Control, setup: Setup) -> Iterator[tuple[list[Stored], Cut]]:
+    """Those of all steps that are left and are not skipped, read from the disk and cut to micro-batches."""
+    order = BatchOrder(len(setup.train_set), spec.batch_size, spec.seed)
+    for step in range(setup.progress.step + 1, setup.plan.total_steps + 1):
+        if step not in control.skip:
+            epoch, place = divmod(step - 1, setup.plan.steps_per_epoch)
+            batch = [setup.train_set[index] for index in order.batch(epoch, place)]
+            yield batch, setup.compute.cut(batch)
+
+
+def _fit(
+    spec: RunSpec, control: Control, setup: Setup, batches: Iterator[tuple[list[Stored], Cut]]
+) -> Generator[Event, None, int | None]:
     """All steps that are left; returns the last one taken, or None after Failed."""
     plan, compute, progress = setup.plan, setup.compute, setup.progress
     optimizer, schedule = setup.optimizer, setup.schedule
-    order = BatchOrder(len(setup.train_set), spec.batch_size, spec.seed)
-    parameters = trained(compute.model)
-    clip = spec.max_grad_norm or math.inf
+    guard = Guard(optimizer, trained(compute.model), spec.max_grad_norm or math.inf)
 
     if progress.step == 0:
         yield from _evaluate(setup, control, 0)
@@ -120,31 +132,26 @@ def _fit(spec: RunSpec, control: Control, setup: Setup) -> Generator[Event, None
             yield Noted(f"The batch of step {step} was left out, as asked.")
         else:
             began = time.perf_counter()
-            batch = [setup.train_set[index] for index in order.batch(*divmod(step - 1, plan.steps_per_epoch))]
-            budget = compute.token_budget
-            loss = compute.gradients(batch, lambda: control.stop is not None)
-            fitted = compute.token_budget == budget
-            if not fitted:
+            batch, cut = next(batches)
+            fit = compute.token_budget, compute.recompute
+            found = compute.gradients(batch, lambda: control.stop is not None, cut)
+            if change := compute.change(batch, *fit):
                 setup.step_cost.begin()
-                parts = smaller_parts(batch, budget, compute.token_budget)
-                yield Noted(f"Out of memory at step {step}: {parts}; the batch is still {len(batch)} examples.")
-            if loss is None:  # asked to stop: the unfinished step is dropped
+                yield Noted(f"Out of memory at step {step}: {change}; the batch is still {len(batch)} examples.")
+            if found is None:  # asked to stop: the unfinished step is dropped
                 break
-            norm = get_total_norm([p.grad for p in parameters if p.grad is not None])
-            grad_norm = float(norm)
+            loss, grad_norm = guard.step(found)
             if not (math.isfinite(loss) and math.isfinite(grad_norm)):
                 yield from _not_finite(setup, control, step, batch, loss, grad_norm)
                 return None
-            clip_grads_with_norm_(parameters, clip, norm)
             learning_rate = float(schedule.get_last_lr()[0])
-            optimizer.step()
             schedule.step()
             optimizer.zero_grad(set_to_none=True)
             progress.step = step
             tokens = sum(len(example.ids) for example in batch)
             seconds = time.perf_counter() - began
             yield StepTaken(step, step / plan.steps_per_epoch, loss, learning_rate, grad_norm, tokens, seconds)
-            if fitted and (cost := setup.step_cost.took(seconds / tokens)):
+            if not change and (cost := setup.step_cost.took(seconds / tokens)):
                 yield Noted(cost)
         yield from _milestone(spec, setup, control, step)
     return progress.step
@@ -172,17 +179,17 @@ def _evaluate(setup: Setup, control: Control, step: int) -> Generator[Event, Non
     progress, compute = setup.progress, setup.compute
     budget = compute.eval_budget
     began = time.perf_counter()
-    eval_loss = compute.evaluate(setup.eval_set, lambda: control.stop is not None)
+    losses = compute.evaluate(setup.eval_set, lambda: control.stop is not None)
     seconds = time.perf_counter() - began
     fitted = compute.eval_budget == budget
     if not fitted:
         setup.eval_cost.begin()
-        parts = smaller_parts(setup.eval_set, budget, compute.eval_budget)
+        parts = smaller_parts(setup.eval_set, budget, compute.eval_budget, compute.ways.packed)
         yield Noted(f"Out of memory in the evaluation: {parts}; it still takes all {len(setup.eval_set)} examples.")
-    if eval_loss is None:
+    if losses is None:
         return False
-    tokens = setup.eval_set.targets
-    found = Evaluated(step, step / setup.plan.steps_per_epoch, eval_loss, tokens, seconds)
+    eval_loss = losses.mean
+    found = Evaluated(step, step / setup.plan.steps_per_epoch, eval_loss, losses.targets, seconds)
     yield found
     if fitted and (cost := setup.eval_cost.took(seconds)):
         yield Noted(cost)

@@ -13,6 +13,7 @@ from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 from transformers.pytorch_utils import Conv1D
 
+from trainer.backends.local.adapters import take_over
 from trainer.backends.local.chat import PLAIN_TEMPLATE
 from trainer.backends.local.memory import free_bytes, in_words, memory_permitting, release
 from trainer.backends.local.optim import STATES
@@ -86,6 +87,7 @@ def load_model(info: ModelInfo, spec: RunSpec, checkpoint: Path | None = None) -
     parameters = sum(p.numel() for p in model.parameters())
     if spec.method == "lora":
         model = _with_adapters(model, spec, info, checkpoint)
+        take_over(model)
     trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
     return Loaded(model, device, torch.bfloat16 if half else torch.float32, parameters, trainable, vocabulary)
 

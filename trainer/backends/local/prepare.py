@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -84,7 +84,10 @@ def _prepare(spec: RunSpec, control: Control, frugal: bool) -> Generator[Event, 
     yield examples.account(material, train_set, eval_set)
     plan = make_plan(spec, len(train_set), len(eval_set))
     yield Planned(plan.epochs, plan.steps_per_epoch, plan.total_steps, plan.eval_every)
-    setup = _set_up(spec, control, plan, loaded, tokenizer, train_set, eval_set, checkpoint, frugal)
+    compute = Compute(loaded, len(tokenizer), int(max(train_set.lengths.max(), eval_set.lengths.max())))
+    for sentence in compute.ways.notes:
+        yield Noted(sentence)
+    setup = _set_up(spec, control, plan, loaded, compute, tokenizer, train_set, eval_set, checkpoint, frugal)
     yield from _enough_disk(spec, loaded, control.folder)
     return setup
 
@@ -107,6 +110,7 @@ def _set_up(
     control: Control,
     plan: Plan,
     loaded: Loaded,
+    compute: Compute,
     tokenizer: PreTrainedTokenizerBase,
     train_set: TokenSet,
     eval_set: TokenSet,
@@ -114,7 +118,6 @@ def _set_up(
     frugal: bool,
 ) -> Setup:
     """Optimizer, schedule and store, as new or as the checkpoint left them."""
-    compute = Compute(loaded, len(tokenizer))
     optimizer = make_optimizer(loaded.model, spec)
     if not checkpoint:
         _allocate(spec, compute, optimizer, train_set)
@@ -122,14 +125,17 @@ def _set_up(
     progress = training.read_progress(checkpoint) if checkpoint else Progress()
 
     def write_training(folder: Path, saved: Saved) -> None:
-        now = replace(progress, token_budget=compute.token_budget, eval_budget=compute.eval_budget)
-        training.write(folder, now, saved, optimizer, schedule)
+        progress.token_budget, progress.eval_budget = compute.token_budget, compute.eval_budget
+        progress.recompute = compute.recompute
+        training.write(folder, progress, saved, optimizer, schedule)
 
     sizes = _checkpoint_bytes(spec, loaded)
     store = Store(control.folder, spec, loaded.model, tokenizer, write_training, sizes)
     if checkpoint:
         training.restore(checkpoint, optimizer, schedule)
         compute.token_budget, compute.eval_budget = progress.token_budget, progress.eval_budget
+        if progress.recompute:
+            compute.switch_to_recompute()
         store.take_over(progress.step)
     if frugal:
         one_by_one(optimizer)

@@ -37,6 +37,7 @@ class Progress:
     untrained_loss: float = math.inf
     best: Evaluated | None = None
     last: Evaluated | None = None
+    recompute: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +75,8 @@ def read_saved(folder: Path) -> Saved:
 
 def read_progress(folder: Path) -> Progress:
     raw = _state(folder)["progress"]
-    evaluated = {name: Evaluated(**raw[name]) if raw[name] else None for name in ("best", "last")}
-    return Progress(raw["step"], raw["token_budget"], raw["eval_budget"], raw["untrained_loss"], **evaluated)
+    best, last = (Evaluated(**raw[name]) if raw[name] else None for name in ("best", "last"))
+    return Progress(**{**raw, "best": best, "last": last})
 
 
 def restore(folder: Path, optimizer: Optimizer, schedule: LRScheduler) -> None:
