@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 from transformers import PreTrainedTokenizerBase
@@ -93,7 +92,7 @@ def test_a_template_that_looks_into_the_words_is_searched(make_tokenizer: Tokeni
     tokenizer = make_tokenizer(CURIOUS)
     assert learnt(tokenizer, chat("yes?", "no", "no?", "no no")) == ["no<|im_end|>", "no no<|im_end|>"]
     turns = chat("yes?", "no", "no?", "no no").messages
-    unlearnt = Conversation((turns[0], replace(turns[1], learn=False), *turns[2:]))
+    unlearnt = Conversation((turns[0], turns[1]._replace(learn=False), *turns[2:]))
     assert learnt(tokenizer, unlearnt) == ["no no<|im_end|>"]
 
 
@@ -151,13 +150,13 @@ def test_a_call_may_be_the_last_word(make_tokenizer: TokenizerMaker) -> None:
 
 def test_a_call_of_weight_0_is_read_and_not_learnt(make_tokenizer: TokenizerMaker) -> None:
     tokenizer = tokenizer_of("qwen 2.5", make_tokenizer)
-    talk = Conversation((QUESTION, replace(ASKS, learn=False), RESULT, ANSWER), (WARM,))
+    talk = Conversation((QUESTION, ASKS._replace(learn=False), RESULT, ANSWER), (WARM,))
     assert learnt(tokenizer, talk) == ["It is 12 C.<|im_end|>"]
 
 
 def test_thoughts_stay_before_calls_and_go_when_the_next_question_comes(make_tokenizer: TokenizerMaker) -> None:
     tokenizer = tokenizer_of("qwen 3", make_tokenizer)
-    thinks = replace(ASKS, content="<think>\nlook\n</think>\n\n")
+    thinks = ASKS._replace(content="<think>\nlook\n</think>\n\n")
     concludes = Message("assistant", "<think>\ngot it\n</think>\n\nIt is 12 C.")
     asked_once = (QUESTION, thinks, RESULT, concludes)
     assert learnt(tokenizer, Conversation(asked_once, (WARM,))) == [
@@ -185,9 +184,9 @@ NO_TOOLS = "has no place for tools: choose a model that calls tools, or take the
         ("phi 3", Conversation((QUESTION, ANSWER, RESULT, ANSWER)), "leaves out a tool's result"),
         ("gemma", LOOKUP, "Conversation roles must alternate"),
         ("mistral nemo", LOOKUP, "refuses a conversation: "),
-        ("llama 3.1", Conversation((QUESTION, replace(ASKS, content="Let me look."), RESULT, ANSWER), (WARM,)),
+        ("llama 3.1", Conversation((QUESTION, ASKS._replace(content="Let me look."), RESULT, ANSWER), (WARM,)),
          "leaves out the words beside a tool call"),
-        ("llama 3.1", Conversation((QUESTION, replace(ASKS, tool_calls=ASKS.tool_calls * 2), RESULT, ANSWER), (WARM,)),
+        ("llama 3.1", Conversation((QUESTION, ASKS._replace(tool_calls=ASKS.tool_calls * 2), RESULT, ANSWER), (WARM,)),
          "only supports single tool-calls"),
         ("deepseek r1", chat("q", "<think>\nhm\n</think>\n\nls"), "leaves out the reasoning of the last answer"),
     ],
@@ -233,7 +232,7 @@ NUMBERED = (
 
 def test_results_carry_the_number_and_name_of_their_call(make_tokenizer: TokenizerMaker) -> None:
     """Ids of nine letters and digits, as Mistral's templates demand."""
-    asks = replace(ASKS, tool_calls=(call("warm", city="Oslo"), call("wet", city="Rome")))
+    asks = ASKS._replace(tool_calls=(call("warm", city="Oslo"), call("wet", city="Rome")))
     talk = Conversation(
         (QUESTION, asks, RESULT, Message("tool", "dry"), ASKS, Message("tool", "13", name="hot"), ANSWER)
     )
