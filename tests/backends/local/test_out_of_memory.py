@@ -259,7 +259,7 @@ def test_states_that_do_not_fit_are_said_before_the_first_step(
     def full(_: object) -> None:
         raise PLANTED
 
-    monkeypatch.setattr(optim, "_idle_step", full)
+    monkeypatch.setattr(optim, "idle_step", full)
     monkeypatch.setattr(fits, "allocate", lambda _: None)
     events, said = failure(spec(method="full", optimizer="adamw"), tmp_path)
     assert said == (

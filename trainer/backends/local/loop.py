@@ -19,6 +19,7 @@ from trainer.backends.local import fits
 from trainer.backends.local.batches import BatchOrder, smaller_parts
 from trainer.backends.local.blackbox import write_black_box
 from trainer.backends.local.compute import DoesNotFit, trained
+from trainer.backends.local.dry_run import dry_run
 from trainer.backends.local.memory import memory_permitting, ran_out, release
 from trainer.backends.local.prepare import Setup, prepare
 from trainer.backends.local.tokens import Stored
@@ -99,6 +100,7 @@ def _save_the_best(setup: Setup) -> Generator[Event, None, ModelSaved | None]:
 
 def _fit(spec: RunSpec, control: Control, setup: Setup) -> Generator[Event, None, int | None]:
     """All steps that are left; returns the last one taken, or None after Failed."""
+    yield from dry_run(spec, control, setup)
     plan, compute, progress = setup.plan, setup.compute, setup.progress
     optimizer, schedule = setup.optimizer, setup.schedule
     order = BatchOrder(len(setup.train_set), spec.batch_size, spec.seed)

@@ -10,10 +10,10 @@ from torch.optim.lr_scheduler import LRScheduler
 from transformers import get_scheduler
 
 from trainer.backends.local.memory import memory_permitting
+from trainer.insight.estimate import STATES as STATES
 from trainer.spec import RunSpec
 
 MOMENTUM = 0.9
-STATES = {"adamw": 2, "adam": 2, "adagrad": 1, "rmsprop": 1, "sgd": 1}  # as large as what learns
 
 
 def make_optimizer(model: nn.Module, spec: RunSpec) -> torch.optim.Optimizer:
@@ -44,9 +44,9 @@ def allocate(optimizer: torch.optim.Optimizer) -> None:
     to fit as well; where it does not, the weights are taken one by one from now on, which is slower and needs least.
     """
     with memory_permitting():
-        return _idle_step(optimizer)
+        return idle_step(optimizer)
     one_by_one(optimizer)
-    return _idle_step(optimizer)
+    return idle_step(optimizer)
 
 
 def one_by_one(optimizer: torch.optim.Optimizer) -> None:
@@ -55,8 +55,8 @@ def one_by_one(optimizer: torch.optim.Optimizer) -> None:
         group["foreach"] = False
 
 
-def _idle_step(optimizer: torch.optim.Optimizer) -> None:
-    """All five optimizers begin with states of zeros, so zeros they are afterwards."""
+def idle_step(optimizer: torch.optim.Optimizer) -> None:
+    """A step that moves nothing. All five optimizers begin with states of zeros, so zeros they are afterwards."""
     groups = optimizer.param_groups
     rates = [group["lr"] for group in groups]
     try:

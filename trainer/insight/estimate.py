@@ -1,0 +1,203 @@
+"""The memory a run needs, from a model's config.json and the settings alone: a closed formula, told as a range.
+
+    peak = weights + gradients + optimizer states + activations + the loss of one micro-batch
+
+The bytes a layer keeps for the way back are `tokens * (a * hidden + b * intermediate + c * kv)`. The constants were
+fitted to the storages that live after the forward pass of transformers' Llama blocks with fused attention
+(`trainer.backends.local.meta`, 7 shapes from 192x4 to 2048x16, 2026-11-23, torch 2.13, transformers 5.23): within
+6 %. With bfloat16 they agree with an earlier fit (25.7, 8, 0.8). The loss and the rest were counted there too. What is
+kept with checkpointing follows from its definition: a layer's input, and one layer at a time as without.
+
+Not measured: any card. There, full training is float32 weights with bfloat16 copies while it computes.
+
+It knows no torch. What is not shaped like a Llama (no such fields in config.json, experts, state space, images) gets
+the parts that are certain, and the rest is said to be unknown.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+Method = Literal["full", "lora"]
+
+STATES = {"adamw": 2, "adam": 2, "adagrad": 1, "rmsprop": 1, "sgd": 1}  # as large as what learns
+LOGITS = 2**28  # elements of a micro-batch's logits
+SMALLEST_BUDGET, LARGEST_BUDGET = 512, 8192  # tokens of a micro-batch
+LOSS_COPIES = 3  # of the logits, at the most: log-probabilities, their gradient, the gradient put in its place
+FIT = {  # bytes a token and layer: (times hidden, times intermediate, times kv)
+    ("full", 4): (47.2, 14.8, 2.8),
+    ("full", 2): (27.6, 7.4, 1.4),
+    ("lora", 4): (40.8, 14.5, 3.2),
+    ("lora", 2): (45.1, 9.2, 2.0),
+}
+OUTSIDE = {4: 20.0, 2: 11.0}  # bytes a token, times hidden: embedding, last norm, positions
+SLACK = (0.93, 1.10)  # what the fit is off, and what an allocator loses between blocks
+CARD = 600_000_000  # bytes that CUDA itself takes (0.5 to 0.8 GiB)
+UNLIKE = ("num_experts", "num_local_experts", "n_routed_experts", "ssm_cfg", "state_size", "vision_config")
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """A model's sizes; `kv` is key-value heads times their size. `like_llama`: the fit of a layer holds for it."""
+
+    hidden: int
+    layers: int
+    intermediate: int
+    kv: int
+    vocabulary: int
+    parameters: int
+    like_llama: bool = True
+
+    @property
+    def adapters(self) -> int:
+        """Parameters of LoRA of rank 1 on all linear layers of all blocks (in + out of each)."""
+        attention = 2 * (self.hidden + self.hidden) + 2 * (self.hidden + self.kv)
+        return self.layers * (attention + 3 * (self.hidden + self.intermediate))
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """Where it will run: bytes that are free there, and whether it computes in bfloat16 (a card)."""
+
+    free: int | None
+    half: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Bytes by what they are for. `low` and `high` are the peak's range; `free` what the machine has.
+
+    `complete` is False where the activations are not known: then `high` is no bound.
+    """
+
+    weights: int
+    gradients: int
+    states: int
+    activations: int
+    loss: int
+    low: int
+    high: int
+    free: int | None = None
+    complete: bool = True
+
+    @property
+    def fits(self) -> bool:
+        """False only where even the low end is more than is free."""
+        return self.free is None or self.low <= self.free
+
+
+def token_budget(vocabulary: int) -> int:
+    """Tokens a micro-batch may hold where memory is no question (`Compute` takes the same)."""
+    return max(SMALLEST_BUDGET, min(LARGEST_BUDGET, LOGITS // max(1, vocabulary)))
+
+
+def shape_of(config: Mapping[str, Any], parameters: int | None) -> Shape | None:
+    """The sizes in a config.json; None where hidden size, layers or vocabulary are not told.
+
+    Where the weights were not counted, parameters are reckoned from the shape.
+    """
+    own = config.get("text_config")
+    told = {**config, **own} if isinstance(own, Mapping) else config
+
+    def size(*names: str) -> int:
+        found = next((told[name] for name in names if isinstance(told.get(name), int)), 0)
+        return int(found) if not isinstance(found, bool) else 0
+
+    hidden, layers = size("hidden_size", "n_embd", "d_model"), size("num_hidden_layers", "n_layer", "num_layers")
+    vocabulary, heads = size("vocab_size"), size("num_attention_heads", "n_head", "num_heads")
+    if not (hidden > 0 and layers > 0 and vocabulary > 0):
+        return None
+    intermediate = size("intermediate_size", "n_inner", "ffn_dim") or 4 * hidden
+    head = size("head_dim") or hidden // max(1, heads)
+    kv = (size("num_key_value_heads") or heads or 1) * head
+    gated = "intermediate_size" in told and "hidden_act" in told
+    like = gated and heads > 0 and not any(told.get(name) for name in UNLIKE)
+    if parameters is None:
+        block = 2 * hidden * (hidden + kv) + (3 if gated else 2) * hidden * intermediate
+        tables = 1 if told.get("tie_word_embeddings", config.get("tie_word_embeddings", False)) else 2
+        parameters = layers * block + tables * vocabulary * hidden
+    return Shape(hidden, layers, intermediate, kv, vocabulary, parameters, like)
+
+
+def read_shape(folder: Path, parameters: int | None) -> Shape | None:
+    """The sizes of the model in a folder; None where its config.json does not tell them."""
+    try:
+        config = json.loads((folder / "config.json").read_text("utf-8"))
+        return shape_of(config, parameters) if isinstance(config, dict) else None
+    except (OSError, ValueError, RecursionError):
+        return None
+
+
+def memory(
+    shape: Shape,
+    *,
+    method: Method,
+    lora_rank: int,
+    optimizer: str,
+    batch_size: int,
+    longest: int,
+    device: Device,
+    budget: int | None = None,
+    checkpointing: bool = False,
+) -> Memory:
+    """The peak of a step whose batch holds `batch_size` examples of `longest` tokens each.
+
+    `budget`: tokens of a micro-batch, that of `token_budget` where None. One example always goes.
+    """
+    rows = max(1, min(batch_size, (budget or token_budget(shape.vocabulary)) // max(1, longest)))
+    tokens = rows * longest
+    learns = shape.parameters if method == "full" else lora_rank * shape.adapters
+    frozen = 0 if method == "full" else shape.parameters
+    item = 2 if device.half else 4
+    weights = frozen * item + learns * (6 if device.half and method == "full" else 4)
+    gradients, states = 4 * learns, 4 * STATES.get(optimizer, 2) * learns
+    activations = _activations(shape, method, item, tokens, longest, checkpointing)
+    loss = 4 * LOSS_COPIES * tokens * shape.vocabulary
+    passing = activations + loss
+    together = weights + states + (gradients + passing if rows < batch_size else max(gradients, passing))
+    ground = CARD if device.half else 0
+    low = int(SLACK[0] * together) + ground
+    high = int(SLACK[1] * (weights + states + gradients + passing)) + ground
+    return Memory(weights, gradients, states, activations, loss, low, high, device.free, shape.like_llama)
+
+
+def _activations(shape: Shape, method: Method, item: int, tokens: int, longest: int, checkpointing: bool) -> int:
+    a, b, c = FIT[method, item]
+    layer = tokens * (a * shape.hidden + b * shape.intermediate + c * shape.kv)
+    kept = shape.layers * layer if not checkpointing else shape.layers * tokens * item * shape.hidden + layer
+    mask = tokens * longest * (item + 1)  # who sees whom, in the width of the numbers and as truths
+    return int(kept + tokens * OUTSIDE[item] * shape.hidden + mask)
+
+
+def in_words(found: Memory) -> str:
+    """ "memory about 2.1–2.6 GB of 22 GB free"; what is not known is said."""
+    if not found.complete:
+        return f"memory at least {_gb(found.weights + found.gradients + found.states)}{_free(found)}"
+    low, high = _number(found.low), _number(found.high)
+    return f"memory about {low if low == high else f'{low}–{high}'} GB{_free(found)}"
+
+
+def doubt(found: Memory) -> str:
+    """One sentence where it can't fit; "" where it may."""
+    if found.fits:
+        return ""
+    needed, free = _number(found.low), _number(found.free or 0)
+    return f"It needs about {needed} GB of memory or more and {free} GB are free: take LoRA, or a smaller model."
+
+
+def _free(found: Memory) -> str:
+    return "" if found.free is None else f" of {_gb(found.free)} free"
+
+
+def _gb(size: int) -> str:
+    return f"{_number(size)} GB"
+
+
+def _number(size: float) -> str:
+    """Gigabytes with as many digits as mean something."""
+    size = size / 1e9
+    return f"{size:.0f}" if size >= 10 else f"{size:.1f}" if size >= 0.1 else f"{size:.2f}"
