@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,8 +22,8 @@ class Launchpad:
     def __init__(self, form: Form) -> None:
         self.form = form
         self.looked_at: RunSpec | None = None
-        self.starting = False
-        self._failure = self._said = ""
+        self.starting = self.trying = False
+        self._failure = self._said = self._tried = ""
         self._wanted = False  # a start waits for what the files say
         self._looker = Looker()
         self._counter: Counter | None = None
@@ -39,11 +40,11 @@ class Launchpad:
     @property
     def said(self) -> str:
         """What is good to know; "" where nothing is."""
-        return "starting…" if self.starting else self._said
+        return "starting…" if self.starting else self._said or self._tried
 
     def say(self, said: str = "", failure: str = "") -> None:
         """The form is another one now, or something was done with it: what there is to say about that."""
-        self._said, self._failure = said, failure
+        self._said, self._failure, self._tried = said, failure, ""
         self._wanted = False
 
     async def look(self) -> bool:
@@ -72,6 +73,31 @@ class Launchpad:
             return False
         self.form.hear(lengths)
         return True
+
+    async def try_out(self, runs_dir: Path, show: Callable[[], object]) -> None:
+        """A dry run of the form as it stands, in a process of its own; `show` is called with all there is to say."""
+        from tui.dry_runner import try_out  # the first frame does not wait for it
+
+        spec = self.form.spec()
+        if spec is None:
+            return
+
+        def tell(going: str) -> None:
+            self._tried = f"dry run: {going} (f3 cancels)"
+            show()
+
+        self.trying = True
+        self._failure = ""
+        try:
+            tell("starting")
+            line, failure = await try_out(spec, runs_dir, tell)
+            self._tried, self._failure = line, failure
+        except asyncio.CancelledError:
+            self._tried = ""
+            raise
+        finally:
+            self.trying = False
+            show()
 
     async def end(self) -> None:
         """Nothing is counted any more when this returns."""

@@ -85,9 +85,14 @@ class Memory:
     complete: bool = True
 
     @property
+    def fixed(self) -> int:
+        """What a step needs however short its examples are."""
+        return self.weights + self.gradients + self.states
+
+    @property
     def fits(self) -> bool:
         """False only where even the low end is more than is free."""
-        return self.free is None or self.low <= self.free
+        return self.free is None or (self.low if self.complete else self.fixed) <= self.free
 
 
 def token_budget(vocabulary: int) -> int:
@@ -171,33 +176,3 @@ def _activations(shape: Shape, method: Method, item: int, tokens: int, longest: 
     kept = shape.layers * layer if not checkpointing else shape.layers * tokens * item * shape.hidden + layer
     mask = tokens * longest * (item + 1)  # who sees whom, in the width of the numbers and as truths
     return int(kept + tokens * OUTSIDE[item] * shape.hidden + mask)
-
-
-def in_words(found: Memory) -> str:
-    """ "memory about 2.1–2.6 GB of 22 GB free"; what is not known is said."""
-    if not found.complete:
-        return f"memory at least {_gb(found.weights + found.gradients + found.states)}{_free(found)}"
-    low, high = _number(found.low), _number(found.high)
-    return f"memory about {low if low == high else f'{low}–{high}'} GB{_free(found)}"
-
-
-def doubt(found: Memory) -> str:
-    """One sentence where it can't fit; "" where it may."""
-    if found.fits:
-        return ""
-    needed, free = _number(found.low), _number(found.free or 0)
-    return f"It needs about {needed} GB of memory or more and {free} GB are free: take LoRA, or a smaller model."
-
-
-def _free(found: Memory) -> str:
-    return "" if found.free is None else f" of {_gb(found.free)} free"
-
-
-def _gb(size: int) -> str:
-    return f"{_number(size)} GB"
-
-
-def _number(size: float) -> str:
-    """Gigabytes with as many digits as mean something."""
-    size = size / 1e9
-    return f"{size:.0f}" if size >= 10 else f"{size:.1f}" if size >= 0.1 else f"{size:.2f}"

@@ -25,18 +25,19 @@ from typing import Any
 
 import numpy as np
 import torch
+from transformers.utils import logging as transformers_logging
 
-from trainer.backends.local import meta, optim
+from trainer.backends.local import fits, meta, optim
 from trainer.backends.local.batches import groups, padded
 from trainer.backends.local.chat import Encoded
-from trainer.backends.local.compute import Compute, trained
+from trainer.backends.local.compute import Compute, DoesNotFit, trained
 from trainer.backends.local.memory import RandomState, free_bytes, memory_permitting
 from trainer.backends.local.peak import Peak
-from trainer.backends.local.prepare import Setup
+from trainer.backends.local.prepare import Setup, prepare
 from trainer.backends.local.tokens import TokenSet, lengths_of, targets_of
 from trainer.backends.local.training import Saved
 from trainer.control import Control
-from trainer.events import Event, Measured, Noted, PhaseEntered
+from trainer.events import Event, Measured, Noted, PhaseEntered, Stopped
 from trainer.insight import estimate
 from trainer.rundir import RunError
 from trainer.spec import RunSpec
@@ -71,6 +72,21 @@ def dry_run(
     return found
 
 
+def alone(spec: RunSpec, control: Control) -> Iterator[Event]:
+    """A dry run without a run: what stands before it, and what it found. Raises RunError."""
+    transformers_logging.disable_progress_bar()
+    torch.manual_seed(spec.seed)
+    setup = yield from prepare(spec, control)
+    if isinstance(setup, Stopped):
+        return
+    try:
+        yield from dry_run(spec, control, setup, thorough=True)
+    except DoesNotFit as error:
+        yield PhaseEntered("looking for what would fit")
+        fitting = fits.instead_of_example(spec, setup.compute, setup.optimizer, error.example)
+        raise RunError(f"{error} {fitting}") from None
+
+
 def _measured(
     spec: RunSpec, control: Control, setup: Setup, began: float, thorough: bool
 ) -> Generator[Event, None, Measured | None]:
@@ -95,7 +111,7 @@ def _measured(
         yield Noted(_said(batch, budget, compute.token_budget))
     if not step.optimizing:
         yield Noted("Dry run: a copy of the optimizer's states does not fit, so the time is without its step.")
-    of_eval = _evaluation(control, setup)
+    of_eval = _evaluation(control, setup, len(batch))
     if of_eval is None:
         return None
     try:
@@ -182,10 +198,10 @@ def _idle_step(setup: Setup) -> tuple[float, int]:
     return 0.0, 0
 
 
-def _evaluation(control: Control, setup: Setup) -> float | None:
+def _evaluation(control: Control, setup: Setup, most: int) -> float | None:
     """Seconds a token of the evaluation, from one micro-batch of the longest; None when stopped."""
     compute = setup.compute
-    some = _first_micro_batch(longest(setup.eval_set, 64), min(compute.eval_budget, compute.token_budget))
+    some = _first_micro_batch(longest(setup.eval_set, most), min(compute.eval_budget, compute.token_budget))
     at = time.perf_counter()
     if targets_of(some) and compute.evaluate(some, lambda: control.stop is not None) is None:
         return None

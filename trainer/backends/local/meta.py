@@ -93,7 +93,18 @@ def one_step(
     return Found(peak, weights, gradients, states)
 
 
-class Live(TorchDispatchMode):
+def of_spec(spec: RunSpec, source: str) -> Found:
+    """A step of the spec's batch size on examples of max length (or of all positions the model has), all of it
+    learnt: the most its settings may need, known before any data are."""
+    config = AutoConfig.from_pretrained(source, trust_remote_code=code_trusted())
+    positions = getattr(config, "max_position_embeddings", None)
+    length = min(spec.max_length, positions) if isinstance(positions, int) and positions > 0 else spec.max_length
+    example = Encoded(torch.zeros(length, dtype=torch.int64), torch.ones(length, dtype=torch.bool), cut=False)
+    half = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+    return one_step(spec, source, [example] * spec.batch_size, half=half, config=config)
+
+
+class Live(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Adds up the storages that are alive on `meta`; numbers that steer the step (masks, lengths) keep their values.
 
     A tensor of whole numbers or truths that came from the CPU is followed by a shadow there, so that what a model asks
@@ -101,7 +112,7 @@ class Live(TorchDispatchMode):
     """
 
     def __init__(self, known: Sequence[Tensor]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.now = self.peak = 0
         self._seen: dict[int, weakref.ref[Any]] = {}
         self._shadows = WeakIdKeyDictionary()
@@ -127,7 +138,7 @@ class Live(TorchDispatchMode):
 
     def _value_of(self, tensor: Tensor) -> Tensor:
         """On the CPU: its shadow, or ones where nothing is known (a loss, a norm)."""
-        shadow = self._shadows.get(tensor)
+        shadow: Tensor | None = self._shadows.get(tensor)  # type: ignore[no-untyped-call]
         return torch.ones(tensor.shape, dtype=tensor.dtype) if shadow is None else shadow
 
     def _places(self, indices: Sequence[Tensor | None]) -> list[Tensor | None]:

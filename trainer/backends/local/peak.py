@@ -14,7 +14,6 @@ from typing import Self
 
 import torch
 
-from trainer.backends.local.memory import release
 from trainer.machine import field
 
 PROC = Path("/proc/self")
@@ -36,8 +35,8 @@ class Peak:
         self.bytes = 0
 
     def __enter__(self) -> Self:
-        release(self._device)
         if self._device.type == "cuda":
+            torch.cuda.empty_cache()
             torch.cuda.synchronize(self._device)
             torch.cuda.reset_peak_memory_stats(self._device)
             self._before = torch.cuda.memory_allocated(self._device)
