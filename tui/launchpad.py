@@ -12,6 +12,7 @@ from tui.looker import Looker
 
 if TYPE_CHECKING:
     from trainer.rundir import RunDir
+    from trainer.spare import Spare
     from trainer.spec import RunSpec
     from tui.data_worker import Counter
 
@@ -27,6 +28,8 @@ class Launchpad:
         self._wanted = False  # a start waits for what the files say
         self._looker = Looker()
         self._counter: Counter | None = None
+        self._spare: Spare | None = None
+        self._ended = False
 
     @property
     def can_start(self) -> bool:
@@ -99,8 +102,19 @@ class Launchpad:
             self.trying = False
             show()
 
+    def warm_up(self) -> None:
+        """Make a spare host, for the start that may come. In a thread: its imports are not for the first frame."""
+        from trainer import launch, spare
+
+        self._spare = made = spare.Spare()
+        if not self._ended:
+            made.start(launch.host_environment())
+
     async def end(self) -> None:
-        """Nothing is counted any more when this returns."""
+        """Nothing is counted any more when this returns, and no host waits."""
+        self._ended = True
+        if self._spare is not None:
+            self._spare.end()
         if self._counter is not None:
             await self._counter.end()
 
@@ -115,8 +129,9 @@ class Launchpad:
         from trainer.rundir import RunError
 
         assert self.looked_at is not None
+        given = (self._spare,) if self._spare is not None else ()
         try:
-            return await asyncio.to_thread(launch.start, runs_dir, self.looked_at)
+            return await asyncio.to_thread(launch.start, runs_dir, self.looked_at, *given)
         except RunError as error:
             self.starting = False
             self.say(failure=str(error))

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from tui.widgets.choice import Choice
 
 IDLE = 2.0  # seconds without a key before rows are counted in tokens
+WARM = 0.5  # seconds after the first frame
 DEBOUNCE = 0.15  # seconds after the last key before files are looked at
 WIDE = 160  # columns from which on More stands beside the three
 TALL = 32  # rows from which on there is some air between them
@@ -92,6 +93,7 @@ class NewRunScreen(Room):
                 self._look(0.0)
                 self._look_around()
                 body.make_more()
+                self._warm_up()
 
     async def on_unmount(self) -> None:
         await self.pad.end()
@@ -151,6 +153,13 @@ class NewRunScreen(Room):
         said = await around()
         for bar in self.query(LaunchBar):
             bar.warning = said
+
+    @work(group="warm")
+    async def _warm_up(self) -> None:
+        """A spare host loads the libraries meanwhile, once the form has had its time."""
+        if self.cockpit.keeps_spare:
+            await asyncio.sleep(WARM)
+            await asyncio.to_thread(self.pad.warm_up)
 
     # --- what is shown --------------------------------------------------------------------------------------------
 
