@@ -11,7 +11,7 @@ from trainer.backends.local import compute
 from trainer.backends.local.chat import Encoded
 from trainer.backends.local.meta import FusedAttention, Live, of_spec, one_step
 from trainer.insight import estimate
-from trainer.insight.estimate import Device
+from trainer.insight.estimate import Device, Method
 from trainer.spec import RunSpec
 
 META = torch.device("meta")
@@ -52,7 +52,7 @@ def test_fused_attention_keeps_no_matrix_of_scores() -> None:
 
 
 @pytest.mark.parametrize("method", ["full", "lora"])
-def test_it_runs_for_every_architecture(make_model: ModelMaker, architecture: str, method: str) -> None:
+def test_it_runs_for_every_architecture(make_model: ModelMaker, architecture: str, method: Method) -> None:
     spec = RunSpec(method=method)
     found = one_step(spec, str(make_model(architecture)), [example(24), example(12, 5)])
     assert found.weights > found.gradients > 0 or method == "full"
@@ -74,7 +74,7 @@ def test_smaller_micro_batches_need_less(make_model: ModelMaker) -> None:
 
 
 @pytest.mark.parametrize("method", ["full", "lora"])
-def test_the_closed_formula_agrees(method: str) -> None:
+def test_the_closed_formula_agrees(method: Method) -> None:
     config = LlamaConfig(
         vocab_size=4096,
         hidden_size=512,

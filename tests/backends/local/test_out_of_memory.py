@@ -37,6 +37,7 @@ from trainer.events import (
 from trainer.rundir import RunError
 from trainer.spec import RunSpec
 
+pytestmark = pytest.mark.usefixtures("no_dry_run")  # what it makes of such memory: test_dry_run.py
 STEPS = 5  # an epoch
 PLANTED = RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes (planted)")
 
