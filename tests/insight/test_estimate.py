@@ -93,8 +93,8 @@ def test_adapters_are_counted_as_peft_makes_them() -> None:
 
 def test_more_of_anything_needs_more() -> None:
     base = needed()
-    for more in ({"batch_size": 8, "budget": 8192}, {"longest": 1024, "budget": 4096}):
-        assert needed(**more).high > base.high
+    assert needed(batch_size=8, budget=8192).high > base.high
+    assert needed(longest=1024, budget=4096).high > base.high
     assert needed(method="lora").high < base.high
     assert needed(checkpointing=True).activations < base.activations / 5
     assert base.low < base.high
