@@ -27,6 +27,7 @@ def isolated(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathF
     monkeypatch.setenv("XDG_CACHE_HOME", str(home / "cache"))
     monkeypatch.setenv("HF_HOME", str(home / "huggingface"))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("FINETUNEGEM_SPARE", "no")  # loading the libraries beside every form would take the tests' time
     for name in ("FINETUNEGEM_RUNS", "FINETUNEGEM_CACHE", "HF_HUB_CACHE"):
         monkeypatch.delenv(name, raising=False)
 

@@ -94,6 +94,25 @@ class Planned:
 
 
 @dataclass(frozen=True, slots=True)
+class Measured:
+    """What the dry run before the first step found. Memory in bytes, without what the libraries themselves take.
+
+    `peak_memory` is the most a step holds (0: not known), `estimated_memory` what was expected of it, `free_memory`
+    what there was for the run; `seconds_total` is from here to the end of the run; `micro_batch` is in tokens.
+    """
+
+    peak_memory: int
+    estimated_memory: int
+    free_memory: int
+    seconds_per_step: float
+    checkpoint_bytes: int
+    checkpoint_seconds: float
+    seconds_total: float
+    micro_batch: int
+    seconds: float  # that it took itself
+
+
+@dataclass(frozen=True, slots=True)
 class StepTaken:
     """One optimizer step. `loss` is the mean over the batch's supervised tokens before the step."""
 
@@ -191,7 +210,7 @@ class Failed:
 
 
 Event = (
-    Started | Resumed | PhaseEntered | Noted | DataRead | ModelLoaded | Planned | StepTaken | Evaluated
+    Started | Resumed | PhaseEntered | Noted | DataRead | ModelLoaded | Planned | Measured | StepTaken | Evaluated
     | CheckpointSaved | CheckpointFailed | NotFinite | Paused | Continued | ModelSaved | Finished | Stopped | Failed
 )  # fmt: skip
 Ending = Finished | Stopped | Failed

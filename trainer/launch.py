@@ -14,6 +14,7 @@ from trainer import cache, check, rundir
 from trainer.events import Finished
 from trainer.follow import Follower
 from trainer.rundir import Command, Locked, RunDir, RunError
+from trainer.spare import Spare
 from trainer.spec import RunSpec
 
 SLOWER = 1 / 3  # of the learning rate, after a loss that was no number
@@ -21,11 +22,16 @@ SLOWER = 1 / 3  # of the learning rate, after a loss that was no number
 _children: list[subprocess.Popen[bytes]] = []  # kept so that they can be reaped, never signalled
 
 
-def start(runs_dir: Path, spec: RunSpec) -> RunDir:
-    """Make a run directory for the spec and start its host. Raises RunError, and then leaves no folder behind."""
+def start(runs_dir: Path, spec: RunSpec, spare: Spare | None = None) -> RunDir:
+    """Make a run directory for the spec and start its host. Raises RunError, and then leaves no folder behind.
+
+    A `spare` host drives it where it can, else a new one is started. A run that is kept (`auto_resume`) never takes
+    the spare: its keeper must fork before the heavy imports.
+    """
     run = rundir.create(runs_dir, check.settled(spec))
     try:
-        launch(run)
+        if spare is None or spec.auto_resume == "yes" or spec.backend != "local" or not _hand_over(run, spare):
+            launch(run)
     except RunError:
         if not run.read_lines()[0]:
             shutil.rmtree(run.path, ignore_errors=True)
@@ -104,17 +110,40 @@ def launch(run: RunDir, *, again: bool = False) -> int:
     finally:
         os.close(write_fd)
         os.close(log)
-    _children[:] = [child for child in (*_children, process) if child.poll() is None]
+    _keep(process)
     with os.fdopen(read_fd, "r", encoding="utf-8") as pipe:
         answer = pipe.readline().strip()  # "" when the host died: its end of the pipe is closed then
+    if answer.startswith("ok: "):
+        return _pid(answer)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(5)  # it is on its way out; until it is gone it may hold the run
+    _pid(answer)
+    raise RunError(f"The host died at once; the last it said is: {_last_line(run.host_log)}")
+
+
+def _hand_over(run: RunDir, spare: Spare) -> bool:
+    """Whether the spare drives the run now. Raises Locked or RunError with its host's own reason."""
+    answer, process = spare.give(run.path, run.host_log, host_environment())
+    if process is not None:
+        _keep(process)
+    if not answer and process is not None:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(5)  # it died with the run in its hands
+    return bool(_pid(answer))
+
+
+def _keep(process: subprocess.Popen[bytes]) -> None:
+    _children[:] = [child for child in (*_children, process) if child.poll() is None]
+
+
+def _pid(answer: str) -> int:
+    """The host's pid, or Locked or RunError with the reason it gives; 0 where it said nothing."""
     verdict, _, reason = answer.partition(": ")
     if verdict == "ok":
         return int(reason)
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(5)  # it is on its way out; until it is gone it may hold the run
     if reason:
         raise Locked(reason) if verdict == "locked" else RunError(reason)
-    raise RunError(f"The host died at once; the last it said is: {_last_line(run.host_log)}")
+    return 0
 
 
 def host_environment() -> dict[str, str]:

@@ -64,6 +64,11 @@ def look_up(model: str) -> ModelInfo:
     return ModelInfo(model, "hub", model, size, "in the Hugging Face cache" if cached else "to be downloaded")
 
 
+def local_folder(info: ModelInfo) -> Path | None:
+    """Where the model's files lie on this machine; None for one that is not here."""
+    return _in_hub_cache(info.source) if info.kind == "hub" else Path(info.source)
+
+
 def hub_cache(environment: Mapping[str, str]) -> Path:
     """The local Hugging Face cache, as huggingface_hub finds it."""
     cache = Path(environment.get("XDG_CACHE_HOME") or expanded("~/.cache"))

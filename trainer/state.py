@@ -23,6 +23,7 @@ from trainer.events import (
     Event,
     Failed,
     Finished,
+    Measured,
     ModelLoaded,
     ModelSaved,
     Noted,
@@ -151,6 +152,7 @@ class RunState:
     data: DataRead | None = None
     model: ModelLoaded | None = None
     plan: Planned | None = None
+    measured: Measured | None = None  # by the newest dry run
     steps: Steps = field(default_factory=Steps)
     evals: Evals = field(default_factory=Evals)
     best: Evaluated | None = None
@@ -237,6 +239,8 @@ def _changed(state: RunState, event: Event) -> dict[str, Any]:
             return {"model": event}
         case Planned():
             return {"plan": event}
+        case Measured():
+            return {"measured": event}
         case ModelSaved():
             return {"saved": event}
         case Noted():

@@ -42,6 +42,7 @@ class FinetuneApp(Curtained, PlainCrash):
     TITLE = "finetunegem"
     CSS_PATH = "finetunegem.tcss"
     ENABLE_COMMAND_PALETTE = False
+    keeps_spare = True  # whether a form has a host loaded before it is started
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+q", "quit", "Quit", id="app.quit", tooltip="Leave; runs go on", priority=True),
         Binding("ctrl+c", "copy", "Copy", show=False, id="app.copy", tooltip="What is selected", priority=True),

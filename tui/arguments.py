@@ -59,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_runs_dir(parser, default=default_runs_dir())
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     _add_run(commands)
+    _add_dry_run(commands)
     _add_others(commands)
     return parser
 
@@ -67,10 +68,7 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     run = commands.add_parser(
         "run", help="start a run without the screen", description="Start a run and follow it as plain lines."
     )
-    run.add_argument("--preset", default=None, help="starting point (codephreak)")
-    for knob in KNOBS.values():
-        help = argparse.SUPPRESS if knob.name in HIDDEN else _help(knob.help, knob.bounds, knob.default)
-        run.add_argument(knob.flag, dest=f"knob_{knob.name}", metavar=knob.kind.upper(), default=None, help=help)
+    _add_spec(run)
     run.add_argument("--detach", action="store_true", help="start it and return; print its name")
     run.add_argument("--json", action="store_true", help="print the events as they stand in the log")
     trust = (
@@ -78,6 +76,24 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     )
     run.add_argument("--trust-remote-code", action="store_true", help=trust)
     _add_runs_dir(run)
+
+
+def _add_spec(parser: argparse.ArgumentParser) -> None:
+    """A preset and every knob."""
+    parser.add_argument("--preset", default=None, help="starting point (codephreak)")
+    for knob in KNOBS.values():
+        help = argparse.SUPPRESS if knob.name in HIDDEN else _help(knob.help, knob.bounds, knob.default)
+        parser.add_argument(knob.flag, dest=f"knob_{knob.name}", metavar=knob.kind.upper(), default=None, help=help)
+
+
+def _add_dry_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    told = "what a run would take, tried: memory, seconds a step, disk, time to the end"
+    dry = commands.add_parser("dry-run", help=told, description=f"Say {told}. Nothing is kept.")
+    _add_spec(dry)
+    dry.add_argument("--estimate", action="store_true", help="only the memory of a step, without weights and data")
+    dry.add_argument("--json", action="store_true", help="one JSON object")
+    dry.add_argument("--trust-remote-code", action="store_true", help="let code that comes with the model run")
+    _add_runs_dir(dry)
 
 
 def _add_others(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -1,4 +1,5 @@
-"""What each command without a screen does: run, list, attach, stop, resume, data, presets, fetch, doctor.
+"""What each command without a screen does: run, list, attach, stop, resume, dry-run, data, presets, fetch,
+doctor.
 
 Every text from outside (file names, errors, model names) goes through `safe` before it is printed.
 """
@@ -46,6 +47,7 @@ def dispatch(options: argparse.Namespace) -> int:
         "presets": _presets,
         "fetch": _fetch,
         "doctor": _doctor,
+        "dry-run": _dry_run,
     }
     try:
         if options.command in OF_RUNS and options.runs_dir.exists() and not options.runs_dir.is_dir():
@@ -196,6 +198,12 @@ def _presets(options: argparse.Namespace) -> int:
         fields = {"name": preset.name, "builtin": preset.builtin, "file": str(preset.file), **vars(spec)}
         print(json.dumps(fields) if options.json else said(plain))
     return 0
+
+
+def _dry_run(options: argparse.Namespace) -> int:
+    from tui import dry_run_command  # only this command needs it
+
+    return dry_run_command.dry_run(options)
 
 
 def _doctor(options: argparse.Namespace) -> int:

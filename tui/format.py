@@ -62,6 +62,12 @@ def count(value: float | None) -> str:
     return f"{value:,.0f}"
 
 
+def gigabytes(size: float) -> str:
+    """Bytes as the number of gigabytes: 0.05, 0.4, 2.6, 22."""
+    size /= 1e9
+    return f"{size:.0f}" if size >= 10 else f"{size:.1f}" if size >= 0.1 else f"{size:.2f}"
+
+
 def not_finite(value: float) -> str:
     return "NaN" if isnan(value) else "inf" if value > 0 else "-inf"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from tui.looker import Looker
 
 if TYPE_CHECKING:
     from trainer.rundir import RunDir
+    from trainer.spare import Spare
     from trainer.spec import RunSpec
     from tui.data_worker import Counter
 
@@ -21,11 +23,13 @@ class Launchpad:
     def __init__(self, form: Form) -> None:
         self.form = form
         self.looked_at: RunSpec | None = None
-        self.starting = False
-        self._failure = self._said = ""
+        self.starting = self.trying = False
+        self._failure = self._said = self._tried = ""
         self._wanted = False  # a start waits for what the files say
         self._looker = Looker()
         self._counter: Counter | None = None
+        self._spare: Spare | None = None
+        self._ended = False
 
     @property
     def can_start(self) -> bool:
@@ -39,11 +43,11 @@ class Launchpad:
     @property
     def said(self) -> str:
         """What is good to know; "" where nothing is."""
-        return "starting…" if self.starting else self._said
+        return "starting…" if self.starting else self._said or self._tried
 
     def say(self, said: str = "", failure: str = "") -> None:
         """The form is another one now, or something was done with it: what there is to say about that."""
-        self._said, self._failure = said, failure
+        self._said, self._failure, self._tried = said, failure, ""
         self._wanted = False
 
     async def look(self) -> bool:
@@ -73,8 +77,44 @@ class Launchpad:
         self.form.hear(lengths)
         return True
 
+    async def try_out(self, runs_dir: Path, show: Callable[[], object]) -> None:
+        """A dry run of the form as it stands, in a process of its own; `show` is called with all there is to say."""
+        from tui.dry_runner import try_out  # the first frame does not wait for it
+
+        spec = self.form.spec()
+        if spec is None:
+            return
+
+        def tell(going: str) -> None:
+            self._tried = f"dry run: {going} (f3 cancels)"
+            show()
+
+        self.trying = True
+        self._failure = ""
+        try:
+            tell("starting")
+            line, failure = await try_out(spec, runs_dir, tell)
+            self._tried, self._failure = line, failure
+        except asyncio.CancelledError:
+            self._tried = ""
+            raise
+        finally:
+            self.trying = False
+            show()
+
+    def warm_up(self) -> None:
+        """Make a spare host, for the start that may come. In a thread: its imports are not for the first frame."""
+        from trainer import launch, spare
+
+        self._spare = made = spare.Spare()
+        if not self._ended:
+            made.start(launch.host_environment())
+
     async def end(self) -> None:
-        """Nothing is counted any more when this returns."""
+        """Nothing is counted any more when this returns, and no host waits."""
+        self._ended = True
+        if self._spare is not None:
+            self._spare.end()
         if self._counter is not None:
             await self._counter.end()
 
@@ -89,8 +129,9 @@ class Launchpad:
         from trainer.rundir import RunError
 
         assert self.looked_at is not None
+        given = (self._spare,) if self._spare is not None else ()
         try:
-            return await asyncio.to_thread(launch.start, runs_dir, self.looked_at)
+            return await asyncio.to_thread(launch.start, runs_dir, self.looked_at, *given)
         except RunError as error:
             self.starting = False
             self.say(failure=str(error))

@@ -13,6 +13,7 @@ from trainer.events import (
     CheckpointSaved,
     Entry,
     Evaluated,
+    Measured,
     Noted,
     PhaseEntered,
     Resumed,
@@ -24,7 +25,7 @@ from trainer.rundir import Command, RunDir, RunError
 from trainer.secrets import redact
 from trainer.spec import RunSpec, show
 from trainer.state import RunState
-from tui import format
+from tui import figures, format
 from tui.safe import safe
 
 POLL_SECONDS = 0.2
@@ -175,6 +176,8 @@ class _Lines:
                 return f"{phase}…"
             case Noted(message) | CheckpointFailed(message=message):
                 return message
+            case Measured() as found:
+                return figures.dry_run(found)
             case Resumed(step):
                 return f"goes on after step {step}" if step else "no checkpoint; it starts again"
             case Evaluated(step=step, eval_loss=loss):

@@ -11,10 +11,11 @@ from textual.content import Content
 
 from trainer import presets
 from tui.form import Form, size_in_words
-from tui.format import cut_middle
+from tui.format import cut_middle, gigabytes
 from tui.safe import safe
 
 if TYPE_CHECKING:
+    from trainer.insight.estimate import Memory
     from tui.ahead import Outlook
 
 NAME = 44  # columns for where the form comes from: a row of 80 holds it and what stands around it
@@ -53,7 +54,26 @@ def _model(prospect: Outlook) -> str:
     info = prospect.model
     if info is None:
         return ""
-    return f", {size_in_words(info)}" + (f": {info.note}" if info.note else "")
+    memory = f", {memory_in_words(prospect.memory)}" if prospect.memory else ""
+    return f", {size_in_words(info)}{memory}" + (f": {info.note}" if info.note else "")
+
+
+def memory_in_words(found: Memory) -> str:
+    """ "memory about 2.1–2.6 of 22 GB free"; "at least" where activations are not known."""
+    free = f" of {gigabytes(found.free)} GB free" if found.free is not None else " GB"
+    if not found.complete:
+        return f"memory at least {gigabytes(found.fixed)}{free}"
+    low, high = gigabytes(found.low), gigabytes(found.high)
+    return f"memory about {low if low == high else f'{low}–{high}'}{free}"
+
+
+def doubt(form: Form) -> str:
+    """One sentence where the run can't fit into the memory, by the estimate; "" where it may."""
+    found = form.prospect.memory if form.prospect else None
+    if found is None or found.fits or found.free is None:
+        return ""
+    other = "a smaller model" if form.texts["method"] == "lora" else "LoRA, or a smaller model"
+    return f"About {gigabytes(found.low)} GB of memory are needed, {gigabytes(found.free)} GB are free: take {other}."
 
 
 def _data(prospect: Outlook) -> str:

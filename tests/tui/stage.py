@@ -28,6 +28,7 @@ class Stage(App[None]):
 
     CSS_PATH = Path(tui.__file__).parent / "finetunegem.tcss"
     ENABLE_COMMAND_PALETTE = False
+    keeps_spare = False
 
     def __init__(self, screen: Screen[None]) -> None:
         super().__init__()

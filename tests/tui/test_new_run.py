@@ -542,7 +542,7 @@ async def test_the_starter_preset_is_ready_to_go() -> None:
     async with Stage(screen).run_test(size=SMALL) as pilot:
         await until(pilot, lambda: screen.form.prospect)
         assert screen.form.reason() == ""
-        await shows(pilot, "a toy that shows the curves")
+        await shows(pilot, "builtin:tiny, 2.2M parameters, memory about ")
         assert screen.form.spec() == RunSpec(**presets.load(presets.STARTER))  # type: ignore[arg-type]
 
 

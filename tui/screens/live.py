@@ -38,7 +38,8 @@ from tui.widgets.status import Headline, ProgressRow, RunHeader, StatusRows
 RULES = """
 LiveScreen {
     layout: vertical;
-    #facts { display: none; height: 1; color: $text-muted; padding: 0 1; text-wrap: nowrap; text-overflow: ellipsis; }
+    #facts, #measured { display: none; height: 1; padding: 0 1; }
+    #facts, #measured { color: $text-muted; text-wrap: nowrap; text-overflow: ellipsis; }
     #chart { height: 1fr; min-height: 5; }
     #controls { height: 1; }
     #stop { width: 10; min-width: 10; margin: 0 1 0 0; background: #5c2424; color: #ffdeda; }
@@ -46,7 +47,7 @@ LiveScreen {
     #stop:disabled { opacity: 60%; }
     #note { display: none; height: auto; max-height: 3; padding: 0 1; color: $warning; }
     #note.-said { display: block; }
-    &.-tall #facts.-said { display: block; }
+    &.-tall #facts.-said, &.-tall #measured.-said { display: block; }
 }
 """
 
@@ -94,6 +95,7 @@ class LiveScreen(Room):
     def compose(self) -> ComposeResult:
         yield RunHeader(id="header")
         yield Static(id="facts", markup=False)
+        yield Static(id="measured", markup=False)
         yield LossChart(id="chart")
         yield StatusRows(id="status")
         with Horizontal(id="controls"):
@@ -138,6 +140,7 @@ class LiveScreen(Room):
         self.query_one("#controls").display = view.live and not gone
         self.query_one("#stop", Button).disabled = not self._asking.obeys
         self._say("facts", figures.facts(view))
+        self._say("measured", figures.dry_run(view.state.measured))
         problem = self.look.problem or self._spec_problem
         self._say("note", safe(problem, limit=500, one_line=True) if problem else figures.note(view))
         self._show_outcome(None if gone or not self._asking.seen else outcome(view, self.run))

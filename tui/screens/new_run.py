@@ -22,7 +22,7 @@ from trainer.spec import Value
 from tui.form import MAIN, Form
 from tui.launchpad import Launchpad
 from tui.looker import around
-from tui.run_lines import heading, lines
+from tui.run_lines import doubt, heading, lines
 from tui.screens.room import Room, once_shown
 from tui.widgets.form_body import FormBody
 from tui.widgets.key_bar import KeyBar
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from tui.widgets.choice import Choice
 
 IDLE = 2.0  # seconds without a key before rows are counted in tokens
+WARM = 0.5  # seconds after the first frame
 DEBOUNCE = 0.15  # seconds after the last key before files are looked at
 WIDE = 160  # columns from which on More stands beside the three
 TALL = 32  # rows from which on there is some air between them
@@ -65,6 +66,7 @@ class NewRunScreen(Room):
         Binding("ctrl+o", "choose", "Presets", id="new_run.choose", tooltip="Fill in the form from a preset"),
         Binding("ctrl+t", "more", "More", id="new_run.more", tooltip="Model, data, LoRA and all the rest"),
         Binding("f2", "data", "Data", id="new_run.data", tooltip="Look at the data: what is read, learnt and cut"),
+        Binding("f3", "try_out", "Try", id="new_run.try", tooltip="Dry run: what it takes, measured; again cancels"),
         Binding("ctrl+f", "fetch", "Fetch", id="new_run.fetch", tooltip="Fetch the model", priority=True),
         Binding("ctrl+l", "runs", "Runs", id="new_run.runs", tooltip="All runs, live and ended"),
         Binding("f1", "help", "Keys", id="new_run.keys", tooltip="All keys and what they do"),
@@ -91,6 +93,7 @@ class NewRunScreen(Room):
                 self._look(0.0)
                 self._look_around()
                 body.make_more()
+                self._warm_up()
 
     async def on_unmount(self) -> None:
         await self.pad.end()
@@ -117,6 +120,7 @@ class NewRunScreen(Room):
         if name is None or self.form.texts[name] == text:
             return
         self.form.edit(name, text)
+        self._cancel_try()
         self.pad.say()
         self._show()
         self._look(DEBOUNCE)
@@ -150,6 +154,13 @@ class NewRunScreen(Room):
         for bar in self.query(LaunchBar):
             bar.warning = said
 
+    @work(group="warm")
+    async def _warm_up(self) -> None:
+        """A spare host loads the libraries meanwhile, once the form has had its time."""
+        if self.cockpit.keeps_spare:
+            await asyncio.sleep(WARM)
+            await asyncio.to_thread(self.pad.warm_up)
+
     # --- what is shown --------------------------------------------------------------------------------------------
 
     def _show(self) -> None:
@@ -159,13 +170,14 @@ class NewRunScreen(Room):
         self.query_one(FormBody).show_form()
         bar = self.query_one(LaunchBar)
         bar.lines, bar.reason, bar.said = lines(self.form), self.pad.reason, self.pad.said
+        bar.doubt = doubt(self.form)
         self.query_one(StartButton).disabled = not self.pad.can_start
         self.query_one("#head", Static).update(heading(self.form), layout=False)
         self.refresh_bindings()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Start is greyed while it can't be; fetching is offered only for a model that can be fetched."""
-        if action == "start" and not self.pad.can_start:
+        if action in ("start", "try_out") and not self.pad.can_start:
             return None
         return action != "fetch" or (bool(self.form.fetchable) and self.sheet is None)
 
@@ -179,6 +191,7 @@ class NewRunScreen(Room):
         if self.pad.wants_look():
             self._look(0.0)
             return
+        self._cancel_try()
         self.pad.starting = True
         self.pad.say()
         self._show()
@@ -191,6 +204,22 @@ class NewRunScreen(Room):
             self._show()
         else:
             self.cockpit.open_live(run)
+
+    def action_try_out(self) -> None:
+        """Measure what the run would take; a second time, cancel that."""
+        if self.pad.trying:
+            self._cancel_try()
+            return
+        self._catch_up()
+        if self.pad.can_start:
+            self._try_out()
+
+    @work(exclusive=True, group="try")
+    async def _try_out(self) -> None:
+        await self.pad.try_out(self.cockpit.runs_dir, self._show)
+
+    def _cancel_try(self) -> None:
+        self.workers.cancel_group(self, "try")
 
     async def action_more(self) -> None:
         """Open More and go there, where it stands open too; from there, close it and come back."""
@@ -248,6 +277,7 @@ class NewRunScreen(Room):
         self.cockpit.open_home()
 
     def _fill(self, values: Mapping[str, Value], origin: str, said: str) -> None:
+        self._cancel_try()
         self.form.fill(values, origin)
         self.pad.say(said)
         self.pad.looked_at = None

@@ -31,7 +31,7 @@ class KeyBar(Widget, can_focus=False):
             self.refresh()
 
     def render(self) -> Content:
-        return Content("  ").join(
+        return Content(" " * self._gap()).join(
             Content.assemble(
                 (key, "$text-accent" if active.enabled else GREY),
                 (f" {active.binding.description}", DIM if active.enabled else GREY),
@@ -40,13 +40,19 @@ class KeyBar(Widget, can_focus=False):
         )
 
     async def on_click(self, event: Click) -> None:
-        left = self.styles.padding.left
+        left, gap = self.styles.padding.left, self._gap()
         for key, active in self._shown():
             width = len(key) + 1 + len(active.binding.description)
             if left <= event.x < left + width:
                 await self.app.run_action(active.binding.action, active.node)
                 return
-            left += width + 2
+            left += width + gap
+
+    def _gap(self) -> int:
+        """Columns between two keys: two where all of them fit so."""
+        shown = self._shown()
+        words = sum(len(key) + 1 + len(active.binding.description) for key, active in shown)
+        return 2 if words + 2 * (len(shown) - 1) <= self.size.width else 1
 
     def _shown(self) -> list[tuple[str, ActiveBinding]]:
         """(key as it is shown, binding), each action once, in the order of the screen's bindings."""

@@ -21,7 +21,7 @@ DIM = "$foreground 60%"
 class LaunchBar(Widget, can_focus=False):
     """`lines` are (word, name, rest), the name shortened where room is scarce.
 
-    `reason` stands next to Start, or `said` where nothing is wrong, or else `warning`.
+    `reason` stands next to Start, or `said` where nothing is wrong, or else `doubt` or `warning`.
     """
 
     DEFAULT_CSS = """
@@ -31,6 +31,7 @@ class LaunchBar(Widget, can_focus=False):
     lines: reactive[Sequence[tuple[str, str, str]]] = reactive(())
     reason: reactive[str] = reactive("")
     said: reactive[str] = reactive("")
+    doubt: reactive[str] = reactive("")
     warning: reactive[str] = reactive("")
 
     def __init__(self, lines: Sequence[tuple[str, str, str]]) -> None:
@@ -46,7 +47,12 @@ class LaunchBar(Widget, can_focus=False):
             Content.assemble((word.ljust(WORD), DIM), _fit(name, rest, max(1, width - WORD)))
             for word, name, rest in self.lines
         ]
-        news = ((self.reason, "$text-error"), (self.said, "$text-success"), (self.warning, "$text-warning"))
+        news = (
+            (self.reason, "$text-error"),
+            (self.said, "$text-success"),
+            (self.doubt, "$text-error"),
+            (self.warning, "$text-warning"),
+        )
         text, style = next((one for one in news if one[0]), ("", ""))
         beside = width - WIDTH - 2
         wrapped = Content(safe(text, 1000)).wrap(max(10, beside))[:2]

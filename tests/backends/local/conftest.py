@@ -29,6 +29,9 @@ from transformers import (
     Qwen3Config,
 )
 
+from trainer.backends.local import loop
+from trainer.events import Event
+
 CHATML = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}"
     "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
@@ -54,6 +57,16 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture
+def no_dry_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs begin with their first evaluation: for tests that count what a run does, to let something happen then."""
+
+    def nothing(*_: object) -> Iterator[Event]:
+        yield from ()
+
+    monkeypatch.setattr(loop, "dry_run", nothing)
 
 
 @pytest.fixture(scope="session")

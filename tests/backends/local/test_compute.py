@@ -18,9 +18,10 @@ from torch.nn.functional import log_softmax
 from tests.backends.local.conftest import DataMaker, ModelMaker
 from trainer import data, models
 from trainer.backends.local.chat import Encoded, encode
-from trainer.backends.local.compute import LARGEST_CPU_BUDGET, SMALLEST_BUDGET, Compute, DoesNotFit, trained
+from trainer.backends.local.compute import Compute, DoesNotFit, trained
 from trainer.backends.local.memory import memory_permitting
 from trainer.backends.local.model import Loaded, load_model, load_tokenizer
+from trainer.insight.estimate import LARGEST_CPU_BUDGET, SMALLEST_BUDGET
 from trainer.spec import RunSpec
 
 METHODS = ("full", "lora")

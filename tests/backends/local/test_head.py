@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from trainer.backends.local import head
-from trainer.backends.local.head import chunk_of, summed_loss, token_losses
+from trainer.backends.local.head import summed_loss, token_losses
+from trainer.insight.estimate import loss_rows
 
 TOKENS, WIDTH, VOCABULARY = 37, 16, 91
 
@@ -36,7 +37,7 @@ def gradients(loss: Tensor, *of: Tensor) -> tuple[Tensor, ...]:
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize("size", [1, 5, 36, 37, 512])
 def test_every_chunk_size_gives_the_same(kind: str, monkeypatch: pytest.MonkeyPatch, size: int, bias: bool) -> None:
-    monkeypatch.setattr(head, "chunk_of", lambda _: size)
+    monkeypatch.setattr(head, "loss_rows", lambda _: size)
     hidden, layer, targets = made(bias)
     plain = cross_entropy(layer(hidden), targets, reduction="sum")
     found = summed_loss(hidden, layer, targets)
@@ -77,7 +78,7 @@ def test_sixteen_bits_are_summed_in_thirty_two() -> None:
 
 @pytest.mark.parametrize("size", [1, 36, 512])
 def test_the_losses_of_single_tokens(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
-    monkeypatch.setattr(head, "chunk_of", lambda _: size)
+    monkeypatch.setattr(head, "loss_rows", lambda _: size)
     hidden, layer, targets = made(bias=True)
     found = token_losses(hidden, layer, targets)
     torch.testing.assert_close(found, cross_entropy(layer(hidden), targets, reduction="none").detach())
@@ -86,5 +87,5 @@ def test_the_losses_of_single_tokens(monkeypatch: pytest.MonkeyPatch, size: int)
 
 def test_logits_never_stand_in_memory_whole() -> None:
     for vocabulary in (300, 8_192, 128_256, 1_000_000):
-        assert chunk_of(vocabulary) * vocabulary <= max(2**25, 64 * vocabulary)
-    assert chunk_of(300) == 512
+        assert loss_rows(vocabulary) * vocabulary <= max(2**25, 64 * vocabulary)
+    assert loss_rows(300) == 512

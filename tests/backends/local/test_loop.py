@@ -96,13 +96,15 @@ def test_events_come_in_order_and_add_up(spec: SpecMaker, tmp_path: Path) -> Non
     kinds = [type(event).__name__ for event in events if not isinstance(event, PhaseEntered)]
     one_epoch = ["StepTaken"] * STEPS + ["Evaluated", "CheckpointSaved"]
     assert kinds == [
-        "ModelLoaded", "DataRead", "Planned", "Evaluated", *one_epoch, *one_epoch, "ModelSaved", "Finished",
+        "ModelLoaded", "DataRead", "Planned", "Measured",
+        "Evaluated", *one_epoch, *one_epoch, "ModelSaved", "Finished",
     ]  # fmt: skip
     phases = [event.phase for event in only(PhaseEntered, events)]
     assert list(dict.fromkeys(phases)) == [
         "reading data",
         "loading model",
         "tokenizing",
+        "dry run",
         "evaluating",
         "saving the model",
     ]
@@ -259,6 +261,7 @@ def test_a_stop_from_another_thread_takes_effect_within_one_step(spec: SpecMaker
     assert only(ModelSaved, events)[0].step == len(taken)
 
 
+@pytest.mark.usefixtures("no_dry_run")
 def test_a_stop_within_a_step_drops_that(spec: SpecMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Between two micro-batches: the half-made gradients reach no weight."""
     control = Control(tmp_path)
@@ -415,6 +418,7 @@ def ruin_from(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Compute, "gradients", ruined)
 
 
+@pytest.mark.usefixtures("no_dry_run")
 def test_a_loss_that_is_no_number_ends_the_run_with_the_best_before(
     spec: SpecMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -541,6 +545,7 @@ def test_a_row_that_the_template_refuses_is_left_out_and_said(
     )
 
 
+@pytest.mark.usefixtures("no_dry_run")
 def test_an_error_in_the_middle_keeps_the_best_so_far(
     spec: SpecMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -687,6 +692,7 @@ def test_a_full_disk_ends_no_run_and_says_so_at_the_end(
     assert notes(events).count("Trying again.") == 2
 
 
+@pytest.mark.usefixtures("no_dry_run")
 def test_space_that_comes_back_is_used(spec: SpecMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[int] = []
 

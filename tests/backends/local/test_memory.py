@@ -88,9 +88,10 @@ def test_what_went_wrong_otherwise_is_not_swallowed() -> None:
 
 def test_free_memory_heeds_the_limit_of_the_process() -> None:
     code = (
-        "import resource, torch; from trainer.backends.local.memory import free_bytes, _bytes\n"
+        "import resource, torch; from trainer.backends.local.memory import free_bytes\n"
+        "from trainer.machine import field\n"
         "from pathlib import Path\n"
-        "used = _bytes(Path('/proc/self/status'), 'VmSize:')\n"
+        "used = field(Path('/proc/self/status'), 'VmSize:')\n"
         "resource.setrlimit(resource.RLIMIT_AS, (used + 300_000_000,) * 2)\n"
         "print(free_bytes(torch.device('cpu')))"
     )

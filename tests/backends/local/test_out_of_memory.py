@@ -38,6 +38,7 @@ from trainer.events import (
 from trainer.rundir import RunError
 from trainer.spec import RunSpec
 
+pytestmark = pytest.mark.usefixtures("no_dry_run")  # what it makes of such memory: test_dry_run.py
 STEPS = 5  # an epoch
 PLANTED = RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes (planted)")
 
@@ -287,7 +288,7 @@ def test_states_that_do_not_fit_are_said_before_the_first_step(
     def full(_: object) -> None:
         raise PLANTED
 
-    monkeypatch.setattr(optim, "_idle_step", full)
+    monkeypatch.setattr(optim, "idle_step", full)
     monkeypatch.setattr(fits, "allocate", lambda _: None)
     events, said = failure(spec(method="full", optimizer="adamw"), tmp_path)
     assert said == (

@@ -178,6 +178,7 @@ def test_an_older_checkpoint_half_removed_is_no_obstacle(spec: SpecMaker, tmp_pa
     assert numbers([*first, *rest]) == numbers(undisturbed)
 
 
+@pytest.mark.usefixtures("no_dry_run")
 def test_the_black_box_holds_what_was_so(spec: SpecMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And from there: back to the last checkpoint with a third of the rate, or without that batch."""
     plain = Compute.gradients

@@ -20,6 +20,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import linear
 
+from trainer.backends.local.precision import as_given, autocast_dtype
+
 
 def take_over(model: nn.Module) -> int:
     """Let the adapters of `model` compute so where they are plain; how many do."""
@@ -59,9 +61,8 @@ class _Adapted(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, down: Tensor, up: Tensor, scale: float
     ) -> Tensor:
-        kind = x.device.type
-        dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else weight.dtype
-        with torch.autocast(kind, enabled=False):
+        dtype = autocast_dtype(x.device) or weight.dtype
+        with as_given(x.device):
             rows = x.reshape(-1, x.shape[-1]).to(dtype)
             inner = rows @ down.T.to(dtype)
             made = linear(rows, weight.to(dtype), None if bias is None else bias.to(dtype))

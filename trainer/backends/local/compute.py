@@ -24,12 +24,9 @@ from trainer.backends.local.memory import RandomState, memory_permitting, releas
 from trainer.backends.local.model import Loaded
 from trainer.backends.local.packing import NAME, attention
 from trainer.backends.local.tokens import lengths_of, targets_of
-from trainer.backends.local.ways import find, inputs
+from trainer.backends.local.ways import Ways, find, inputs
+from trainer.insight.estimate import token_budget
 from trainer.rundir import RunError
-
-LOGITS = 2**28  # elements; 1 GiB in float32
-SMALLEST_BUDGET, LARGEST_BUDGET = 512, 8192  # tokens
-LARGEST_CPU_BUDGET = 2048  # more is no faster there and takes more memory
 
 
 class DoesNotFit(RunError):
@@ -70,16 +67,14 @@ class Compute:
     fraction of the memory, and the same numbers.
     """
 
-    def __init__(self, loaded: Loaded, vocabulary: int, longest: int = 2**31) -> None:
-        """`longest`: no example has more tokens."""
+    def __init__(self, loaded: Loaded, vocabulary: int, longest: int = 2**31, ways: Ways | None = None) -> None:
+        """`longest`: no example has more tokens. `ways`: where they are known already."""
         self.model = loaded.model
         self.device = loaded.device
         self.recompute = False
         self._autocast = loaded.compute_dtype is not torch.float32
-        self.ways = find(self.model, self.device, self._precision(), longest)
-        largest = LARGEST_BUDGET if self.device.type == "cuda" else LARGEST_CPU_BUDGET
-        by_logits = largest if self.ways.head else LOGITS // max(1, vocabulary)
-        self.token_budget = max(SMALLEST_BUDGET, min(largest, by_logits))
+        self.ways = ways or find(self.model, self.device, self._precision(), longest)
+        self.token_budget = token_budget(vocabulary, card=self.device.type == "cuda", logits=self.ways.head is None)
         self.eval_budget = self.token_budget
 
     def gradients(self, batch: Sequence[Encoded], stopped: Callable[[], bool], cut: Cut | None = None) -> Tensor | None:

@@ -19,13 +19,8 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 from torch.nn.functional import cross_entropy, linear
 
-LONGEST_CHUNK = 512  # rows
-CHUNK_ELEMENTS = 2**25  # of logits at once; 128 MiB in float32
-
-
-def chunk_of(vocabulary: int) -> int:
-    """Rows of logits that are made at once."""
-    return max(64, min(LONGEST_CHUNK, CHUNK_ELEMENTS // max(1, vocabulary)))
+from trainer.backends.local.precision import as_given, autocast_dtype
+from trainer.insight.estimate import loss_rows
 
 
 def summed_loss(hidden: Tensor, head: nn.Linear, targets: Tensor) -> Tensor:
@@ -33,16 +28,17 @@ def summed_loss(hidden: Tensor, head: nn.Linear, targets: Tensor) -> Tensor:
     weight, bias = head.weight, head.bias
     if len(targets) == 0:  # part of the graph all the same
         return hidden.sum().float() * 0.0
-    if hidden.dtype == weight.dtype == torch.float32 and not torch.is_autocast_enabled(hidden.device.type) and _NATIVE:
+    seen = hidden.device.type == "meta"  # where every step of it is counted
+    if _NATIVE and not seen and hidden.dtype == weight.dtype == torch.float32 and autocast_dtype(hidden.device) is None:
         return _native(hidden, weight, bias, targets)
-    total: Tensor = _Chunked.apply(hidden, weight, bias, targets, chunk_of(len(weight)))  # type: ignore[no-untyped-call]
+    total: Tensor = _Chunked.apply(hidden, weight, bias, targets, loss_rows(len(weight)))  # type: ignore[no-untyped-call]
     return total
 
 
 @torch.no_grad()
 def token_losses(hidden: Tensor, head: nn.Linear, targets: Tensor) -> Tensor:
     """Cross-entropy in float32 of each target alone (n,), without a way back."""
-    size = chunk_of(len(head.weight))
+    size = loss_rows(len(head.weight))
     parts = zip(torch.split(hidden, size), torch.split(targets, size), strict=True)
     return torch.cat([cross_entropy(head(part).float(), wanted, reduction="none") for part, wanted in parts])
 
@@ -51,7 +47,7 @@ _NATIVE = hasattr(functional, "linear_cross_entropy")
 
 
 def _native(hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor) -> Tensor:
-    options: Any = nn.LinearCrossEntropyOptions(batch_chunk_size=chunk_of(len(weight)), chunking_method=None)
+    options: Any = nn.LinearCrossEntropyOptions(batch_chunk_size=loss_rows(len(weight)), chunking_method=None)
     return functional.linear_cross_entropy(hidden, weight, targets, linear_bias=bias, reduction="sum", options=options)
 
 
@@ -60,7 +56,7 @@ class _Chunked(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, size: int) -> Tensor:
-        with torch.autocast(hidden.device.type, enabled=False):
+        with as_given(hidden.device):
             return _Chunked._forward(ctx, hidden, weight, bias, targets, size)
 
     @staticmethod

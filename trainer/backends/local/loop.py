@@ -19,6 +19,7 @@ from trainer.backends.local.ahead import ahead
 from trainer.backends.local.batches import BatchOrder, smaller_parts
 from trainer.backends.local.blackbox import write_black_box
 from trainer.backends.local.compute import Cut, DoesNotFit, trained
+from trainer.backends.local.dry_run import dry_run
 from trainer.backends.local.guard import Guard
 from trainer.backends.local.memory import memory_permitting, ran_out, release
 from trainer.backends.local.prepare import Setup, prepare
@@ -113,6 +114,7 @@ def _fit(
     spec: RunSpec, control: Control, setup: Setup, batches: Iterator[tuple[list[Stored], Cut]]
 ) -> Generator[Event, None, int | None]:
     """All steps that are left; returns the last one taken, or None after Failed."""
+    yield from dry_run(spec, control, setup)
     plan, compute, progress = setup.plan, setup.compute, setup.progress
     optimizer, schedule = setup.optimizer, setup.schedule
     guard = Guard(optimizer, trained(compute.model), spec.max_grad_norm or math.inf)

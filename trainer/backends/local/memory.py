@@ -6,18 +6,16 @@ itself kills a process that takes too much there is no error to see, and nothing
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import gc
 import logging
 import re
-import resource
 import statistics
 from collections import deque
-from pathlib import Path
 
 import torch
 
+from trainer import machine
 from trainer.rundir import RunError
 
 # As torch's allocators, C++, cuBLAS, cuDNN, oneDNN and safetensors word it; most of it comes as a plain RuntimeError.
@@ -118,29 +116,4 @@ def free_bytes(device: torch.device) -> int | None:
     """What can still be had, on a CPU within the limits of this process and of its control group; None: not known."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
-    found = [free for free in (_bytes(Path("/proc/meminfo"), "MemAvailable:"), _in_limit(), _in_group()) if free]
-    return min(found, default=None)
-
-
-def _in_limit() -> int | None:
-    """Of the address space this process may have (ulimit -v)."""
-    limit, used = resource.getrlimit(resource.RLIMIT_AS)[0], _bytes(Path("/proc/self/status"), "VmSize:")
-    return None if limit == resource.RLIM_INFINITY or used is None else max(1, limit - used)
-
-
-def _in_group() -> int | None:
-    """Of the memory of this process's control group, as containers and batch systems limit it (cgroup v2)."""
-    with contextlib.suppress(OSError, ValueError):
-        name = re.search(r"^0::/(.*)$", Path("/proc/self/cgroup").read_text("utf-8"), re.MULTILINE)
-        group = Path("/sys/fs/cgroup") / (name[1] if name else "")
-        most, used = (int((group / file).read_text("utf-8")) for file in ("memory.max", "memory.current"))
-        return max(1, most - used + (_bytes(group / "memory.stat", "inactive_file") or 0))
-    return None
-
-
-def _bytes(file: Path, field: str) -> int | None:
-    """A field of a file of fields, in bytes."""
-    with contextlib.suppress(OSError, ValueError):
-        found = re.search(rf"^{field}\s+(\d+)( kB)?$", file.read_text("utf-8"), re.MULTILINE)
-        return int(found[1]) * (1024 if found[2] else 1) if found else None
-    return None
+    return machine.free_bytes()

@@ -87,7 +87,6 @@ def load_model(info: ModelInfo, spec: RunSpec, checkpoint: Path | None = None) -
     parameters = sum(p.numel() for p in model.parameters())
     if spec.method == "lora":
         model = _with_adapters(model, spec, info, checkpoint)
-        take_over(model)
     trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
     return Loaded(model, device, torch.bfloat16 if half else torch.float32, parameters, trainable, vocabulary)
 
@@ -113,6 +112,7 @@ def with_new_adapters(model: nn.Module, spec: RunSpec) -> nn.Module:
         task_type="CAUSAL_LM",
     )
     adapted: nn.Module = get_peft_model(model, config)
+    take_over(adapted)
     return adapted
 
 
@@ -120,14 +120,13 @@ def _with_adapters(model: nn.Module, spec: RunSpec, info: ModelInfo, checkpoint:
     """With those of the checkpoint, or new ones."""
     try:
         with nothing_unpickled():
-            adapted: nn.Module = (
-                PeftModel.from_pretrained(model, checkpoint, is_trainable=True)
-                if checkpoint
-                else with_new_adapters(model, spec)
-            )
+            if not checkpoint:
+                return with_new_adapters(model, spec)
+            adapted: nn.Module = PeftModel.from_pretrained(model, checkpoint, is_trainable=True)
+            take_over(adapted)
+            return adapted
     except (ValueError, NotImplementedError, Pickled) as error:
         raise _cannot(info, "LoRA adapters", error) from None
-    return adapted
 
 
 def _too_large(info: ModelInfo, spec: RunSpec, device: torch.device, dtype: torch.dtype) -> str:

@@ -10,18 +10,20 @@ from torch.optim.lr_scheduler import LRScheduler
 from transformers import get_scheduler
 
 from trainer.backends.local.memory import memory_permitting
+from trainer.insight.estimate import STATES as STATES
 from trainer.spec import RunSpec
 
 MOMENTUM = 0.9
-STATES = {"adamw": 2, "adam": 2, "adagrad": 1, "rmsprop": 1, "sgd": 1}  # as large as what learns
 
 
 def make_optimizer(model: nn.Module, spec: RunSpec) -> torch.optim.Optimizer:
     """Weight decay falls on matrices only: biases and norms (one dimension) are left out, as the field does.
 
-    `fused`: torch's own step in one pass over weights, gradients and states, for those that have it on every device.
+    `fused`: torch's own step in one pass over weights, gradients and states, for those that have it on every device
+    (but `meta`, where nothing is computed).
     """
     learns = [p for p in model.parameters() if p.requires_grad]
+    fused = learns[0].device.type != "meta"
     groups = [
         {"params": [p for p in learns if p.ndim >= 2], "weight_decay": spec.weight_decay},
         {"params": [p for p in learns if p.ndim < 2], "weight_decay": 0.0},
@@ -29,15 +31,15 @@ def make_optimizer(model: nn.Module, spec: RunSpec) -> torch.optim.Optimizer:
     groups = [group for group in groups if group["params"]]
     match spec.optimizer:
         case "adamw":
-            return torch.optim.AdamW(groups, lr=spec.learning_rate, fused=True)
+            return torch.optim.AdamW(groups, lr=spec.learning_rate, fused=fused)
         case "adam":
-            return torch.optim.Adam(groups, lr=spec.learning_rate, fused=True)
+            return torch.optim.Adam(groups, lr=spec.learning_rate, fused=fused)
         case "adagrad":
             return torch.optim.Adagrad(groups, lr=spec.learning_rate)
         case "rmsprop":
             return torch.optim.RMSprop(groups, lr=spec.learning_rate)
         case "sgd":
-            return torch.optim.SGD(groups, lr=spec.learning_rate, momentum=MOMENTUM, fused=True)
+            return torch.optim.SGD(groups, lr=spec.learning_rate, momentum=MOMENTUM, fused=fused)
 
 
 def allocate(optimizer: torch.optim.Optimizer) -> None:
@@ -47,9 +49,9 @@ def allocate(optimizer: torch.optim.Optimizer) -> None:
     to fit as well; where it does not, the weights are taken one by one from now on, which is slower and needs least.
     """
     with memory_permitting():
-        return _idle_step(optimizer)
+        return idle_step(optimizer)
     one_by_one(optimizer)
-    return _idle_step(optimizer)
+    return idle_step(optimizer)
 
 
 def one_by_one(optimizer: torch.optim.Optimizer) -> None:
@@ -58,8 +60,8 @@ def one_by_one(optimizer: torch.optim.Optimizer) -> None:
         group["foreach"] = False
 
 
-def _idle_step(optimizer: torch.optim.Optimizer) -> None:
-    """All five optimizers begin with states of zeros, so zeros they are afterwards."""
+def idle_step(optimizer: torch.optim.Optimizer) -> None:
+    """A step that moves nothing. All five optimizers begin with states of zeros, so zeros they are afterwards."""
     groups = optimizer.param_groups
     rates = [group["lr"] for group in groups]
     try:

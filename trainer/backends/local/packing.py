@@ -25,6 +25,8 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 
+from trainer.backends.local.precision import autocast_dtype
+
 try:
     from torch.nn.attention import varlen
 except ImportError:  # torch before 2.10
@@ -99,7 +101,7 @@ def _half(query: Tensor) -> torch.dtype | None:
     """The 16-bit type that a GPU computes this in, if it does."""
     if query.device.type != "cuda":
         return None
-    dtype = torch.get_autocast_dtype("cuda") if torch.is_autocast_enabled("cuda") else query.dtype
+    dtype = autocast_dtype(query.device) or query.dtype
     return dtype if dtype in (torch.bfloat16, torch.float16) else None
 
 

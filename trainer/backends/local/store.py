@@ -84,6 +84,24 @@ class Store:
         where = str(folder.relative_to(self._run))
         return CheckpointSaved(saved.step, where, self._size, time.monotonic() - began)
 
+    @property
+    def size(self) -> int:
+        """About how many bytes a checkpoint has."""
+        return self._size
+
+    def trial(self, saved: Saved) -> tuple[int, float]:
+        """Write a checkpoint for nothing; its bytes, and the seconds it took. Raises RunError."""
+        folder = self._run / ".old-dry-run"  # what is left of it when the host is killed goes with the leftovers
+        began = time.monotonic()
+        try:
+            with self._new(folder, self._size) as temporary:
+                self._write_model(temporary)
+                self._write_training(temporary, saved)
+                checkpoints.seal(temporary)
+            return walk_size(folder), time.monotonic() - began
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
     def newest(self) -> int | None:
         """The step of the newest checkpoint on disk."""
         return max((saved.step for saved in self._kept), default=None)

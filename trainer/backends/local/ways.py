@@ -20,6 +20,7 @@ from transformers import AttentionInterface, PreTrainedModel
 from trainer.backends.local.batches import MicroBatch, collate
 from trainer.backends.local.chat import Encoded
 from trainer.backends.local.packing import NotPlain, attend, attention
+from trainer.backends.local.precision import autocast_dtype
 
 PROBE = "finetunegem_probe"
 LOUD = 256.0  # so much larger the head's numbers are made, to see whether anything behind it bends them
@@ -54,6 +55,26 @@ def find(model: nn.Module, device: torch.device, precision: AbstractContextManag
             return _find(base, device, longest)
     finally:
         model.train(training)
+
+
+def by_config(model: nn.Module, longest: int) -> Ways:
+    """What may hold, by the configuration alone: for a model without weights, which can't be tried."""
+    base: Any = model.get_base_model() if isinstance(model, PeftModel) else model
+    head = base.get_output_embeddings()
+    short = type(head) is nn.Linear and base.base_model is not base
+    try:
+        _check_kind(base, longest)
+    except (_Unlike, NotPlain):
+        packed = False
+    else:
+        packed = True
+    return Ways(packed, base.base_model if short else None, head if short else None)
+
+
+def as_in(found: Ways, model: nn.Module) -> Ways:
+    """Those that were found for one model, for another of the same kind."""
+    most = by_config(model, 0)
+    return Ways(found.packed, most.backbone if found.head else None, most.head if found.head else None)
 
 
 def _find(model: Any, device: torch.device, longest: int) -> Ways:
@@ -107,7 +128,7 @@ def _check_packed(model: Any, two: list[Encoded], device: torch.device, longest:
     if not torch.equal(logits[:, begins:], moved[:, begins:]):  # to the last bit
         raise _Unlike("one example would change what another one is told")
     apart = (_losses(logits, micro) - expected).abs()
-    half = logits.dtype is not torch.float32 or torch.is_autocast_enabled(device.type)
+    half = logits.dtype is not torch.float32 or autocast_dtype(device) is not None
     if not bool((apart.mean() < CLOSE_HALF) if half else (apart.max() < CLOSE * (1 + expected.max()))):
         raise _Unlike("without padding its losses would be others")
 
