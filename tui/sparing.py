@@ -45,7 +45,8 @@ class Sparing(App[None]):
             if before is None or _shape(before) != _shape(self._rows):
                 return update
             parts = [(0, y, old, new) for y, (old, new) in enumerate(zip(before, self._rows, strict=True))]
-        elif self._rows is None:
+        elif self._rows is None or any(y >= len(self._rows) for y, _, _ in update.spans):
+            self._rows = None  # the terminal has grown, and its whole picture is on the way
             return update
         else:
             parts = list(_painted(self._rows, update))

@@ -40,11 +40,12 @@ class Terminal:
         self.screen = pyte.Screen(width, height)
         self._stream = pyte.ByteStream(self.screen)
         self._codec = codec
+        around = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}  # not its size
         command = program or [sys.executable, "-P", "-m", "tui.cli", *arguments]
         self.child = pexpect.spawn(
             command[0],
             command[1:],
-            env={**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor", **env},
+            env={**around, "TERM": "xterm-256color", "COLORTERM": "truecolor", **env},
             cwd=str(cwd),
             dimensions=(height, width),
             timeout=5,

@@ -106,13 +106,13 @@ def test_where_a_step_no_longer_fits_its_micro_batches_are_halved(tmp_path: Path
 
 
 def test_where_one_example_does_not_fit_what_is_recommended_does(tmp_path: Path) -> None:
-    """In 25 MB more than it has, the starter model learns from no example of 1,000 tokens."""
+    """In 14 MB more than it has, the starter model learns from no example of 1,000 tokens."""
     data = rows(tmp_path / "data.jsonl", *[20] * 9, 900)
     held_out = rows(tmp_path / "held-out.jsonl", 20)
     wanted = RunSpec(data=data, eval_data=held_out, batch_size=1, epochs=2, max_length=1024, method="full")
     run = launch.start(tmp_path / "runs", wanted)
     try:
-        failed = limited(run, lambda _: 25_000_000).view.state.ending
+        failed = limited(run, lambda _: 14_000_000).view.state.ending
         assert isinstance(failed, Failed), run.host_log.read_text("utf-8")
         found = re.fullmatch(
             r"One example of 1,024 tokens does not fit in the memory\. What would fit: max length (\d+) \(tried\), or "
@@ -124,7 +124,7 @@ def test_where_one_example_does_not_fit_what_is_recommended_does(tmp_path: Path)
         kill_host(run)
     changed = launch.start(tmp_path / "runs", replace(wanted, max_length=int(found[1])))
     try:
-        ending = limited(changed, lambda _: 25_000_000).view.state.ending
+        ending = limited(changed, lambda _: 14_000_000).view.state.ending
         assert ending == Finished(20), changed.host_log.read_text("utf-8")
     finally:
         kill_host(changed)

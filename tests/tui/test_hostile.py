@@ -63,7 +63,7 @@ from tui.widgets.stepper import Stepper
 
 pytestmark = pytest.mark.timeout(600)
 
-SECONDS = 1.0  # of the processor, for one picture; what hangs takes minutes (a markup parser fed 5,000 digits: 328 s)
+SECONDS = 3.0  # of the processor, for one picture; what hangs takes minutes (a markup parser fed 5,000 digits: 328 s)
 SHARE = pytest.mark.parametrize("share", [6, pytest.param(1, marks=pytest.mark.soak)], ids=["a-share", "all"])
 
 

@@ -173,3 +173,12 @@ async def test_a_terminal_that_lost_its_picture_gets_all_of_it(tmp_path: Path, e
         await settled(pilot, emulator)
         assert "Fill in from a preset" in "\n".join(emulator.screen.display)
         assert "Epochs" in text_of(app)
+
+
+def test_rows_that_are_not_known_are_sent_whole(tmp_path: Path) -> None:
+    """The terminal has grown, and a widget in its new part is painted before the whole picture is."""
+    app = FinetuneApp(tmp_path)
+    app._rows = [Strip.blank(10)] * 5
+    update = ChopsUpdate([{0: Strip.blank(10)}] * 8, [(7, 0, 3)], [[10]] * 8)
+    assert app._news(update) is update
+    assert app._rows is None

@@ -86,6 +86,8 @@ class HomeScreen(Room):
         self._show(tuple(found), whole=True)
 
     def _show(self, summaries: tuple[Summary, ...], whole: bool) -> None:
+        if not all(self.query(part) for part in (RunTable, "#empty", "#title")):
+            return  # the screen is on its way out; its parts go one by one
         table, empty = self.query_one(RunTable), self.query_one("#empty", Static)
         if summaries != self.summaries or not whole:
             had = self.summaries

@@ -274,8 +274,7 @@ def test_a_stop_within_a_step_drops_that(spec: SpecMaker, tmp_path: Path, monkey
             control.ask_stop(Stop("last"))
         return losses(self, micro, reduction)
 
-    monkeypatch.setattr(compute, "SMALLEST_BUDGET", 1)
-    monkeypatch.setattr(compute, "LARGEST_CPU_BUDGET", 1)
+    monkeypatch.setattr(compute, "token_budget", lambda *_, **__: 1)
     monkeypatch.setattr(Compute, "_losses", counting)
     events = list(train(spec(), control))
     assert events[-1] == Stopped(1)
