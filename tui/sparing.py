@@ -17,7 +17,7 @@ from textual.app import App
 from textual.screen import Screen
 from textual.strip import Strip
 
-NEAR = 8  # equal cells between two changed ones that are cheaper to send than a new cursor position
+from tui.stretches import unequal
 
 Stretch = tuple[int, int, Strip]  # column, row, and what stands there from now on
 
@@ -83,17 +83,7 @@ def differing(old: Strip, new: Strip) -> Iterator[tuple[int, int]]:
     if before is None or after is None or len(before) != len(after):
         yield 0, new.cell_length
         return
-    start = end = -1
-    for at, (a, b) in enumerate(zip(before, after, strict=True)):
-        if a == b:
-            continue
-        if start >= 0 and at - end > NEAR:
-            yield start, end
-            start = -1
-        start = at if start < 0 else start
-        end = at + 1
-    if start >= 0:
-        yield start, end
+    yield from unequal(before, after)
 
 
 def _cells(strip: Strip) -> list[tuple[str, Style | None]] | None:

@@ -22,6 +22,7 @@ from textual.widget import Widget
 
 from trainer.insight.series import bounds
 from tui.charts import Axes, Curve, Mark, draw, grow_axes
+from tui.stretches import unequal
 
 LOOP_BUDGET = 0.03  # seconds: a draw that took longer is followed by draws in a thread
 TILES = 8
@@ -273,15 +274,7 @@ def changed_spans(old: Strip | None, new: Strip) -> list[tuple[int, int]]:
     before, after = _cells(old) if old else [], _cells(new)
     if len(before) != len(after):
         return [(0, new.cell_length)]
-    spans: list[tuple[int, int]] = []
-    for at, (a, b) in enumerate(zip(before, after, strict=True)):
-        if a == b:
-            continue
-        if spans and at - spans[-1][1] < WORTH_A_JUMP:
-            spans[-1] = (spans[-1][0], at + 1)
-        else:
-            spans.append((at, at + 1))
-    return spans
+    return list(unequal(before, after, WORTH_A_JUMP - 1))
 
 
 def _cells(strip: Strip) -> list[tuple[str, Style | None]]:

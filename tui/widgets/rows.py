@@ -17,11 +17,11 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from tui import format
+from tui.stretches import unequal
 
 LABEL = Style(color="#8f97a6")
 VALUE = Style(color="#e6e8ec")
 PLAIN = Style()
-NEAR = 8  # equal cells between two changed ones that are cheaper to send than a new cursor position
 
 Piece = tuple[str, Style]
 
@@ -133,19 +133,10 @@ def changed(old: Strip, new: Strip) -> Iterator[tuple[int, int]]:
     if old == new:
         return
     before, after = _cells(old), _cells(new)
-    start = end = -1
-    for at, (a, b) in enumerate(zip(before, after, strict=False)):
-        if a == b:
-            continue
-        if start >= 0 and at - end > NEAR:
-            yield start, end
-            start = -1
-        start = at if start < 0 else start
-        end = at + 1
-    if len(before) != len(after):
-        start, end = 0, max(old.cell_length, new.cell_length)
-    if start >= 0:
-        yield start, end
+    if len(before) == len(after):
+        yield from unequal(before, after)
+    else:
+        yield 0, max(old.cell_length, new.cell_length)
 
 
 def _cells(row: Strip) -> list[tuple[str, Style | None]]:
