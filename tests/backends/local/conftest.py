@@ -29,8 +29,10 @@ from transformers import (
     Qwen3Config,
 )
 
+from tests.backends.local.runs import SpecMaker
 from trainer.backends.local import loop
 from trainer.events import Event
+from trainer.spec import RunSpec
 
 CHATML = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}"
@@ -178,6 +180,17 @@ def make_data(tmp_path_factory: pytest.TempPathFactory) -> DataMaker:
         file = folder / f"{name}-{rows}.jsonl"
         file.write_text("".join(json.dumps({"messages": _chat(row)}) + "\n" for row in range(rows)), encoding="utf-8")
         return file
+
+    return make
+
+
+@pytest.fixture
+def spec(make_model: ModelMaker, make_data: DataMaker) -> SpecMaker:
+    """Three epochs on the small Llama, a checkpoint every second step."""
+
+    def make(**fields: Any) -> RunSpec:
+        given = {"model": str(make_model("llama")), "data": str(make_data(24)), "epochs": 3, "eval_share": 0.25}
+        return RunSpec(**{"learning_rate": 0.01, "batch_size": 4, "save_every": 2, "keep": "last", **given, **fields})
 
     return make
 

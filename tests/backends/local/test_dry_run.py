@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.backends.local.conftest import DataMaker, ModelMaker
 from tests.backends.local.runs import SpecMaker, at, digest, notes, numbers, only, until, whole
 from trainer import checkpoints
 from trainer.backends.local import dry_run as module
@@ -31,12 +31,9 @@ CPU = torch.device("cpu")
 
 
 @pytest.fixture
-def spec(make_model: ModelMaker, make_data: DataMaker) -> SpecMaker:
-    def make(**fields: Any) -> RunSpec:
-        given = {"model": str(make_model("llama")), "data": str(make_data(24)), "epochs": 2, "eval_share": 0.25}
-        return RunSpec(**{"learning_rate": 0.01, "batch_size": 4, "save_every": 2, "keep": "last", **given, **fields})
-
-    return make
+def spec(spec: SpecMaker) -> SpecMaker:
+    """Two epochs of the usual small run."""
+    return partial(spec, epochs=2)
 
 
 @pytest.fixture

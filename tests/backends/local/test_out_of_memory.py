@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM
 
-from tests.backends.local.conftest import DataMaker, ModelMaker
+from tests.backends.local.conftest import DataMaker
 from tests.backends.local.runs import SpecMaker, at, digest, notes, numbers, only, until, whole
 from trainer import checkpoints, models
 from trainer.backends.local import fits, memory, optim, prepare, train
@@ -41,17 +41,6 @@ from trainer.spec import RunSpec
 pytestmark = pytest.mark.usefixtures("no_dry_run")  # what it makes of such memory: test_dry_run.py
 STEPS = 5  # an epoch
 PLANTED = RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes (planted)")
-
-
-@pytest.fixture
-def spec(make_model: ModelMaker, make_data: DataMaker) -> SpecMaker:
-    """Three epochs on the small Llama, a checkpoint every second step."""
-
-    def make(**fields: Any) -> RunSpec:
-        given = {"model": str(make_model("llama")), "data": str(make_data(24)), "epochs": 3, "eval_share": 0.25}
-        return RunSpec(**{"learning_rate": 0.01, "batch_size": 4, "save_every": 2, "keep": "last", **given, **fields})
-
-    return make
 
 
 def failure(wanted: RunSpec, folder: Path) -> tuple[list[Event], str]:

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from torch import Tensor
 
-from tests.backends.local.conftest import DataMaker, ModelMaker
 from tests.backends.local.runs import SpecMaker, at, digest, numbers, until, whole
 from trainer import checkpoints
 from trainer.backends.local import train
@@ -29,20 +28,8 @@ from trainer.events import (
     Resumed,
     StepTaken,
 )
-from trainer.spec import RunSpec
 
 STEPS = 5  # an epoch
-
-
-@pytest.fixture
-def spec(make_model: ModelMaker, make_data: DataMaker) -> SpecMaker:
-    """Three epochs on the small Llama, a checkpoint every second step."""
-
-    def make(**fields: Any) -> RunSpec:
-        given = {"model": str(make_model("llama")), "data": str(make_data(24)), "epochs": 3, "eval_share": 0.25}
-        return RunSpec(**{"learning_rate": 0.01, "batch_size": 4, "save_every": 2, "keep": "last", **given, **fields})
-
-    return make
 
 
 @pytest.mark.parametrize(
