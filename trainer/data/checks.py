@@ -9,6 +9,8 @@ from trainer.data.messages import Conversation, Message, RowError
 
 def checked(talk: Conversation) -> Conversation:
     """Itself, if it teaches something and is one that a chat template can take. Raises RowError."""
+    if _is_plain(talk.messages):
+        return talk
     if not talk.messages:
         if not talk.text.strip():
             raise RowError("the text is blank")

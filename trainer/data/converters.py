@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from trainer.data.messages import (
     OPENAI,
@@ -25,13 +26,17 @@ Row = Mapping[str, object]
 Convert = Callable[[Row], Conversation]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Beside:
     """The keys of what may stand beside the messages; of several the first that holds something."""
 
     system: tuple[str, ...] = ()
     tools: tuple[str, ...] = ()
     history: tuple[str, ...] = ()
+
+    @cached_property
+    def keys(self) -> frozenset[str]:
+        return frozenset((*self.system, *self.tools, *self.history))
 
 
 USUAL = Beside(("system", "system_prompt"), ("tools", "functions"), ("history",))
@@ -110,6 +115,8 @@ def tagged(value: object) -> bool | None:
 
 def _whole(row: Row, messages: tuple[Message, ...], beside: Beside) -> Conversation:
     """With the system message and the tools that stand beside the messages."""
+    if beside.keys.isdisjoint(row):  # which most are
+        return Conversation(messages)
     system, said = _first(row, beside.system)
     if said and (words := text(said, system)).strip():
         if messages[0].role != "system":

@@ -93,8 +93,8 @@ def read_messages(value: object, key: str, roles: Mapping[str, str]) -> tuple[Me
         if type(item) is dict and len(item) == 2:  # which most are
             said, content = item.get("role"), item.get("content")
             role = roles.get(said, CALLS) if type(said) is str else CALLS
-            if role != CALLS and type(content) is str and content.isascii():
-                messages.append(Message(role, content))
+            if role != CALLS and type(content) is str:
+                messages.append(Message(role, text(content, "content")))
                 continue
         message = read_message(item, roles)
         before = messages[-1] if messages else None

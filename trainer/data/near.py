@@ -42,7 +42,7 @@ class Sketches:
         self._sketches = bytearray()  # BINS numbers of 16 bits each
         # Kept from one batch to the next: asking the system for new memory takes longer than the sums.
         self._hashed, self._spare = np.empty(ROOM, np.uint64), np.empty(ROOM, np.uint64)
-        self._bin, self._value = np.empty(ROOM, np.int64), np.empty(ROOM, np.uint32)
+        self._values = np.empty(ROOM, np.uint32)
 
     def add(self, text: bytes) -> None:
         row = self._rows
@@ -94,21 +94,22 @@ class Sketches:
         size = sum(map(len, texts))
         joined = b"".join(texts) + bytes(PIECE)
         pieces = np.ndarray(size, dtype="<u8", buffer=joined, strides=(1,))  # one begins at every byte
-        hashed, spare, bins, values = (a[:size] for a in (self._hashed, self._spare, self._bin, self._value))
+        hashed, spare, values = (a[:size] for a in (self._hashed, self._spare, self._values))
         np.multiply(pieces, _MIX[0], out=hashed)
         np.right_shift(hashed, np.uint64(29), out=spare)
         np.bitwise_xor(hashed, spare, out=hashed)
         np.multiply(hashed, _MIX[1], out=hashed)
         values[:] = np.right_shift(hashed, np.uint64(24), out=spare)
-        bins[:] = np.right_shift(hashed, np.uint64(58), out=spare)
-        end = 0
-        for number, text in enumerate(texts):
-            begin, end = end, end + len(text)
-            bins[begin:end] += number * BINS
-            bins[end - PIECE + 1 : end] = len(texts) * BINS  # what reaches into the next text goes nowhere
+        bins = np.right_shift(hashed, np.uint64(58), out=spare).view(np.int64)
+        lengths = np.array(list(map(len, texts)))
+        bins += np.repeat(np.arange(0, len(texts) * BINS, BINS), lengths)
+        beyond = np.cumsum(lengths)[:, None] - np.arange(1, PIECE)  # these pieces reach into the next text
+        bins[beyond.ravel()] = len(texts) * BINS  # and go nowhere
         least = np.full((len(texts) + 1) * BINS, _EMPTY, dtype=np.uint32)
         np.minimum.at(least, bins, values)
-        filled = _rotated(least[:-BINS].reshape(len(texts), BINS))
+        filled = least[:-BINS].reshape(len(texts), BINS)
+        gaps = (filled == _EMPTY).any(axis=1)
+        filled[gaps] = _rotated(filled[gaps])
         return ((filled * np.uint32(0x85EBCA6B)) >> np.uint32(16)).astype(np.uint16)
 
 
