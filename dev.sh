@@ -99,8 +99,10 @@ case $word in
     test)
         export OMP_NUM_THREADS=1
         [ $# -eq 0 ] || exec "$bin/python" -m pytest "$@"
-        # All of them on several cores. What fails in that crowd has to pass alone: a slow machine is no fault.
-        "$bin/python" -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal && exit
+        # All of them on all cores, and one process more, for they wait as much as they compute. What fails in that crowd
+        # has to pass alone: a slow machine is no fault.
+        processes=$("$bin/python" -c 'import os; print(min(4, (os.cpu_count() or 1) + 1))')
+        "$bin/python" -m pytest --numprocesses "$processes" --dist worksteal && exit
         say "what failed is tried once more, alone"
         exec "$bin/python" -m pytest --last-failed --last-failed-no-failures none
         ;;

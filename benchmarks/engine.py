@@ -1,12 +1,13 @@
 """Training speed and memory beside Hugging Face's Trainer and TRL, in the same run.
 
-    python benchmarks/engine.py [--rounds 2] [--steps 6] [--only full,lora,vocabulary,overhead] [--threads 1] [--gpu]
+    python benchmarks/engine.py [--rounds 2] [--steps 6] [--only full,lora,vocabulary,overhead]
+        [--peers "ours,HF Trainer"] [--threads 1] [--gpu]
 
 600 chats of mixed length, batches of 16. Every engine trains a process of its own on the very same batches in the same
 order, with the same optimizer; they take turns, A B C .. C B A, and compared is each pair in the same turn: the median
 of those ratios. The machine may be busy, so speed is told twice: by the clock, and by the CPU seconds of the process.
-Counted is training alone: from before the first step to the end of the last, loading and evaluating not. Memory is the
-largest it was in that time above what it was with the model loaded.
+Counted is training alone: from before the first step to the end of the last. Nobody evaluates or saves in between.
+Memory is the largest it was in that time above what it was with the model loaded and all of its weights read.
 
     ours            the product's own run, `trainer.backends.local.train`, with its log and its data from disk
     HF Trainer      transformers' as it comes, 8 examples x 2 accumulated
@@ -30,7 +31,6 @@ import platform
 import random
 import re
 import statistics
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -38,7 +38,8 @@ from pathlib import Path
 from pydoc_data.topics import topics
 from typing import Any
 
-ROOT = Path(__file__).parents[1]
+from benchmarks.peers import PEERS, ROOT, run
+
 BATCH, LONGEST, ROWS = 16, 512, 600
 SHAPES: dict[str, dict[str, int]] = {
     "full": {"vocab_size": 8192, "hidden_size": 256, "intermediate_size": 704, "num_hidden_layers": 6},
@@ -47,195 +48,24 @@ SHAPES: dict[str, dict[str, int]] = {
     "overhead": {"vocab_size": 2048, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2},
     "gpu": {"vocab_size": 128_256, "hidden_size": 2048, "intermediate_size": 8192, "num_hidden_layers": 16},
 }
-PEERS = ("ours", "HF Trainer", "TRL", "TRL padding-free", "TRL packing")
-
-COMMON = """
-import json, os, resource, sys, time
-import torch
-kind, folder, steps, threads = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
-torch.set_num_threads(threads)
-lora = "lora" in folder
-gpu = torch.cuda.is_available()
-
-def resident():
-    return int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize()
-
-class Meter:
-    def loaded(self):
-        if gpu:
-            torch.cuda.reset_peak_memory_stats(); self.base = torch.cuda.memory_allocated()
-        else:
-            open("/proc/self/clear_refs", "w").write("5"); self.base = resident()
-    def begin(self):
-        gpu and torch.cuda.synchronize()
-        self.wall, self.cpu = time.perf_counter(), time.process_time()
-    def end(self, tokens, **more):
-        gpu and torch.cuda.synchronize()
-        wall, cpu = time.perf_counter() - self.wall, time.process_time() - self.cpu
-        peak = [int(line.split()[1]) * 1024 for line in open("/proc/self/status") if line.startswith("VmHWM")][0]
-        peak = torch.cuda.max_memory_allocated() if gpu else peak
-        return {"wall": wall, "cpu": cpu, "tokens": tokens, "memory": peak - self.base, **more}
-meter = Meter()
-"""
-OURS = (
-    COMMON
-    + """
-import pathlib, tempfile
-import trainer.backends.local.loop as loop
-from trainer.backends.local.prepare import Setup
-from trainer.control import Control
-from trainer.events import Evaluated, ModelLoaded, Noted, StepTaken
-from trainer.spec import RunSpec
-
-spec = RunSpec(**json.load(open(folder + "/spec.json")))
-tokens, losses, seen = 0, [], []
-keep = loop._fit
-def fit(spec, control, setup, *rest):
-    seen.append(setup)
-    return (yield from keep(spec, control, setup, *rest))
-loop._fit = fit
-with tempfile.TemporaryDirectory() as run:
-    for event in loop.train(spec, Control(pathlib.Path(run) / "run")):
-        if isinstance(event, ModelLoaded):
-            meter.loaded()
-        elif isinstance(event, Noted):
-            print(event.message, file=sys.stderr)
-        elif isinstance(event, Evaluated) and event.step == 0:
-            meter.begin()
-        elif isinstance(event, StepTaken):
-            tokens += event.num_tokens
-            losses.append(event.loss)
-            if event.step == steps:
-                break
-    found = meter.end(tokens, losses=losses)
-if not gpu and "overhead" not in folder:
-    found["floor"] = __import__("benchmarks.engine", fromlist=["floor"]).floor(seen[0], spec, steps)
-print(json.dumps(found))
-"""
-)
-THEIRS = (
-    COMMON
-    + """
-import transformers
-from datasets import Dataset
-from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
-transformers.logging.set_verbosity_error()
-rows = json.load(open(folder + "/rows.json"))
-size = 1 if "overhead" in folder else 8
-batch = 1 if "overhead" in folder else 16
-rows = rows[: steps * batch]
-tokens = sum(len(row["input_ids"]) for row in rows)
-tokenizer = AutoTokenizer.from_pretrained(folder)
-half = gpu and lora and torch.cuda.is_bf16_supported()
-model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16 if half else torch.float32)
-model = model.to("cuda") if gpu else model
-if lora:
-    from peft import LoraConfig, get_peft_model
-    model = get_peft_model(model, LoraConfig(r=16, lora_alpha=32, target_modules="all-linear", task_type="CAUSAL_LM"))
-meter.loaded()
-
-class Watch(TrainerCallback):
-    def on_train_begin(self, *_, **__): meter.begin()
-    def on_train_end(self, *_, **__): found.append(meter.end(tokens))
-
-found = []
-common = dict(
-    output_dir=folder + "/theirs", per_device_train_batch_size=size, gradient_accumulation_steps=batch // size,
-    num_train_epochs=1, learning_rate=5e-4, lr_scheduler_type="constant", max_grad_norm=1.0, weight_decay=0.0,
-    optim="adamw_torch_fused", logging_steps=1, save_strategy="no", report_to=[], disable_tqdm=True,
-    use_cpu=not gpu, bf16=gpu and torch.cuda.is_bf16_supported(), train_sampling_strategy="sequential", seed=1,
-)
-if kind == "HF Trainer":
-    from transformers import DataCollatorForSeq2Seq, Trainer, TrainingArguments
-    made = Trainer(model, TrainingArguments(**common), DataCollatorForSeq2Seq(tokenizer), Dataset.from_list(rows))
-else:
-    import trl.trainer.utils
-    from trl import SFTConfig, SFTTrainer
-    if kind != "TRL":
-        trl.trainer.utils._use_triton = lambda device: True
-        common |= {"gradient_checkpointing": False}
-        packing = {"packing": True, "max_length": 512}
-        common |= {"padding_free": True, "max_length": None} if kind == "TRL padding-free" else packing
-    made = SFTTrainer(model, SFTConfig(**common), train_dataset=Dataset.from_list(rows), processing_class=tokenizer)
-made.add_callback(Watch())
-made.train()
-losses = [entry["loss"] for entry in made.state.log_history if "loss" in entry]
-print(json.dumps(found[0] | {"losses": losses}))
-"""
-)
-RAW = (
-    COMMON
-    + """
-from transformers import AutoModelForCausalLM
-rows = json.load(open(folder + "/rows.json"))[:steps]
-device = "cuda" if gpu else "cpu"
-model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).to(device).train()
-optimizer = torch.optim.AdamW(model.parameters(), lr=5e-4, fused=True)
-ready = [{k: torch.tensor([row[k]], device=device) for k in ("input_ids", "labels")} for row in rows]
-meter.loaded(); meter.begin()
-for batch in ready:
-    model(**batch).loss.backward()
-    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-    optimizer.step()
-    optimizer.zero_grad(set_to_none=True)
-print(json.dumps(meter.end(sum(len(row["input_ids"]) for row in rows))))
-"""
-)
-
-
-def floor(setup: Any, spec: Any, steps: int) -> dict[str, float]:
-    """CPU seconds and wall seconds of the model's matrix products alone, for the tokens of the first `steps` batches:
-    forward, to the input, to the weights; the head for supervised tokens only; adapters and frozen weights as such."""
-    import time
-
-    import torch
-
-    from trainer.backends.local.batches import BatchOrder
-
-    order = BatchOrder(len(setup.train_set), spec.batch_size, spec.seed)
-    cuts = []
-    for step in range(steps):
-        batch = [setup.train_set[i] for i in order.batch(*divmod(step, setup.plan.steps_per_epoch))]
-        cuts += [(m.ids.numel(), len(m.targets)) for m in setup.compute.cut(batch).parts]
-    head = setup.compute.ways.head
-    products = [
-        (m.weight.detach(), m.weight.requires_grad, m is head)
-        for m in setup.compute.model.modules()
-        if isinstance(m, torch.nn.Linear)
-    ]
-    width = {weight.shape[i]: torch.randn(3000, weight.shape[i]) for weight, _, _ in products for i in (0, 1)}
-    wall, cpu = time.perf_counter(), time.process_time()
-    with torch.no_grad():
-        for tokens, targets in cuts:
-            for weight, learns, is_head in products:
-                rows = targets if is_head else tokens
-                for begin in range(0, rows, 512) if is_head else (0,):
-                    some = min(512, rows - begin) if is_head else rows
-                    x, slope = width[weight.shape[1]][:some], width[weight.shape[0]][:some]
-                    _ = x @ weight.T
-                    _ = slope @ weight
-                    if learns:
-                        _ = slope.T @ x
-    return {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
 
 
 def main() -> None:
     options = _options()
-    peers = list(PEERS)
-    if importlib.util.find_spec("trl") is None:
-        peers = peers[:2]
+    trl = importlib.util.find_spec("trl") is not None
+    peers = [name for name in options.peers.split(",") if trl or not name.startswith("TRL")]
     print(f"{_versions()}\n{_machine()}, {options.threads} thread(s) a process, load {os.getloadavg()[0]:.1f}\n")
     with tempfile.TemporaryDirectory() as temporary:
         for what in options.only.split(","):
             if options.gpu and what != "overhead":
                 SHAPES[what] = SHAPES["gpu"]
             folder = Path(temporary) / what
-            _make(folder, what, options.seed)
+            make(folder, what, options.seed)
             steps = options.overhead_steps if what == "overhead" else options.steps
             named = ["raw", "ours", "HF Trainer"] if what == "overhead" else peers
             found = _measure(named, folder, steps, options.rounds, options.threads)
             (_overhead if what == "overhead" else _table)(what, found, steps)
-    if "TRL" not in peers:
+    if not trl:
         print("TRL is not installed, so it was not run: pip install 'finetunegem[bench]'")
 
 
@@ -246,30 +76,13 @@ def _measure(named: list[str], folder: Path, steps: int, rounds: int, threads: i
         for order in (named, named[::-1]):
             for name in [name for name in order if name in found]:
                 try:
-                    found[name].append(_run(name, folder, steps, threads))
+                    found[name].append(run(name, folder, steps, threads))
                 except RuntimeError as error:
                     if not name.startswith("TRL"):
                         raise
                     print(f"{name} did not run: {str(error).strip().splitlines()[-1]}")
                     del found[name]
     return found
-
-
-def _run(name: str, folder: Path, steps: int, threads: int) -> Any:
-    program = {"ours": OURS, "raw": RAW}.get(name, THEIRS)
-    environment = os.environ | {
-        "OMP_NUM_THREADS": str(threads), "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1",
-        "FINETUNEGEM_CACHE": f"{folder}/cache", "TRL_EXPERIMENTAL_SILENCE": "1",
-    }  # fmt: skip
-    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
-    arguments = [name, str(folder), str(steps), str(threads)]
-    done = subprocess.run(
-        [sys.executable, "-P", "-W", "ignore", "-c", program, *arguments],
-        env=environment, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    if done.returncode:
-        raise RuntimeError(f"{name}: {done.stderr[-3000:]}")
-    return json.loads(done.stdout.strip().splitlines()[-1])
 
 
 def _table(what: str, found: dict[str, list[Any]], steps: int) -> None:
@@ -314,7 +127,7 @@ def _overhead(_what: str, found: dict[str, list[Any]], steps: int) -> None:
     print(flush=True)
 
 
-def _make(folder: Path, what: str, seed: int) -> None:
+def make(folder: Path, what: str, seed: int) -> None:
     """A random model, the chats, a spec, and the rows as our run will take them."""
     import torch
     from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
@@ -340,7 +153,7 @@ def _make(folder: Path, what: str, seed: int) -> None:
     spec = {
         "model": str(folder), "data": str(folder / "train.jsonl"), "eval_data": str(folder / "held-out.jsonl"),
         "epochs": 1, "batch_size": batch, "max_length": LONGEST, "learning_rate": 5e-4, "schedule": "constant",
-        "warmup": 0.0, "weight_decay": 0.0, "max_grad_norm": 1.0, "optimizer": "adamw",
+        "warmup": 0.0, "weight_decay": 0.0, "max_grad_norm": 1.0, "optimizer": "adamw", "eval_every": ROWS,
         "method": "lora" if what == "lora" else "full", "lora_rank": 16, "lora_alpha": 32.0, "seed": seed,
     }  # fmt: skip
     (folder / "spec.json").write_text(json.dumps(spec), "utf-8")
@@ -402,6 +215,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=6)
     parser.add_argument("--overhead-steps", type=int, default=300)
     parser.add_argument("--only", default="full,lora,vocabulary,overhead", help="on CUDA full and lora are enough")
+    parser.add_argument("--peers", default=",".join(PEERS), help="ours among them")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--gpu", action="store_true", help="a Llama of 1.2B parameters in bfloat16, on CUDA")

@@ -11,13 +11,12 @@ from collections.abc import Iterator, Sequence
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.control import Control
-from rich.style import Style
 from textual._compositor import ChopsUpdate, CompositorUpdate, LayoutUpdate
 from textual.app import App
 from textual.screen import Screen
 from textual.strip import Strip
 
-from tui.stretches import unequal
+from tui.stretches import changed
 
 Stretch = tuple[int, int, Strip]  # column, row, and what stands there from now on
 
@@ -51,7 +50,9 @@ class Sparing(App[None]):
         else:
             parts = list(_painted(self._rows, update))
         stretches = [
-            (x + start, y, new.crop(start, end)) for x, y, old, new in parts for start, end in differing(old, new)
+            (x + start, y, new.crop(start, end).simplify())
+            for x, y, old, new in parts
+            for start, end in differing(old, new)
         ]
         return Stretches(stretches) if stretches else None
 
@@ -79,18 +80,14 @@ def differing(old: Strip, new: Strip) -> Iterator[tuple[int, int]]:
     """
     if old == new:
         return
-    before, after = _cells(old), _cells(new)
-    if before is None or after is None or len(before) != len(after):
+    if old.cell_length == new.cell_length and _one_cell_each(old) and _one_cell_each(new):
+        yield from changed(old, new)
+    else:
         yield 0, new.cell_length
-        return
-    yield from unequal(before, after)
 
 
-def _cells(strip: Strip) -> list[tuple[str, Style | None]] | None:
-    """Sign and style of every cell; None where they are not one each."""
-    if not all(text.isascii() or all(cell_len(sign) == 1 for sign in text) for text, _, _ in strip):
-        return None
-    return [(sign, style) for text, style, _ in strip for sign in text]
+def _one_cell_each(strip: Strip) -> bool:
+    return all(text.isascii() or all(cell_len(sign) == 1 for sign in text) for text, _, _ in strip)
 
 
 def _painted(rows: list[Strip], update: ChopsUpdate) -> Iterator[tuple[int, int, Strip, Strip]]:

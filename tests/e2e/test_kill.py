@@ -32,9 +32,9 @@ def test_a_kept_run_goes_on_by_itself(tmp_path: Path, wait_for: Callable[..., No
     run = launch.start(tmp_path / "two", kill.spec_for("builtin:tiny", "builtin:codephreak", **KEPT))
     for born in (1, 2):
         wait_for(lambda born=born: _hosts(run) == born and run.holder() is not None, "the host")
-        assert kill._kill(run, random.Random(born), 1.0, kill.Tally())
+        assert kill.kill(run, random.Random(born), 1.0, kill.Tally())
     wait_for(lambda: _hosts(run) == 3 and run.holder() is not None, "the last host")
-    kill._until_dead(run)
+    kill.until_dead(run)
     assert kill.account(run) == whole
 
 

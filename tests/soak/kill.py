@@ -2,7 +2,8 @@
 
     python -m tests.soak.kill --kills 100        # prints one line a kill and the verdict; exit 1 on any difference
 
-The share of kills aimed at a save waits for a checkpoint's temporary folder; the rest come at random moments.
+The share of kills aimed at a save waits for a checkpoint's temporary folder; the rest come at random moments. The run
+left alone has a host that was started cold, those that are killed come out of a forge, without loading the libraries.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.soak.forge import Forge
 from trainer import launch, rundir
 from trainer.events import Entry
 from trainer.follow import Follower
@@ -45,7 +47,7 @@ def spec_for(model: str, data: str, **fields: Any) -> RunSpec:
 
 def undisturbed(spec: RunSpec, runs: Path) -> RunDir:
     run = launch.start(runs, spec)
-    _until_dead(run)
+    until_dead(run)
     return run
 
 
@@ -53,14 +55,15 @@ def disturbed(spec: RunSpec, runs: Path, kills: int, seed: int = 0, aimed: float
     """The same run, killed and resumed; it is given fresh legs until all kills are spent, then runs to its end."""
     dice, tally = random.Random(seed), Tally()
     run = rundir.create(runs, spec)
-    launch.launch(run)
-    while tally.kills < kills and _kill(run, dice, aimed, tally):
-        launch.resume(run)
-    _until_dead(run)
+    with Forge() as forge:
+        forge.start(run)
+        while tally.kills < kills and kill(run, dice, aimed, tally):
+            forge.start(run)
+        until_dead(run)
     return run, tally
 
 
-def _kill(run: RunDir, dice: random.Random, aimed: float, tally: Tally) -> bool:
+def kill(run: RunDir, dice: random.Random, aimed: float, tally: Tally) -> bool:
     """One kill; False when the run came to its end first."""
     if dice.random() < aimed:
         for left in reversed(range(dice.randint(1, 5))):
@@ -68,7 +71,7 @@ def _kill(run: RunDir, dice: random.Random, aimed: float, tally: Tally) -> bool:
             if left:
                 _await_save(run, False)
     else:
-        time.sleep(dice.uniform(0.1, 8.0))
+        time.sleep(dice.uniform(0.1, 4.0))
     pid = run.holder()
     if pid is None:
         return Follower(run).look().state.ending is None
@@ -93,7 +96,7 @@ def _saving(run: RunDir) -> bool:
     return any((run.path / "checkpoints").glob(".tmp-*"))
 
 
-def _until_dead(run: RunDir) -> None:
+def until_dead(run: RunDir) -> None:
     deadline = time.monotonic() + 10 * PATIENCE
     while run.holder() is not None:
         if time.monotonic() > deadline:

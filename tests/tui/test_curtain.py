@@ -90,8 +90,11 @@ async def test_of_a_live_run_nothing_is_sent(tmp_path: Path, driven: RunBuilder,
             await hang(pilot, *size)
             driven.trained(1)
             await shows(pilot, f"{driven.last_step} of 340")  # it is drawn, and stays here
-            assert len(sent) == 1
-            assert said(sent[0]).replace(" ", "") in SENTENCE.replace(" ", "")
+            pictures = [said(picture).replace(" ", "") for picture in sent]
+            while len(pictures) > 1 and "running" in pictures[0]:  # still of the screen that was lifted before
+                del pictures[0]
+            assert len(pictures) == 1
+            assert pictures[0] in SENTENCE.replace(" ", "")
             await lift(pilot)
             assert len(sent) > 1
             assert "● running" in text_of(app)

@@ -6,7 +6,6 @@ import threading
 from typing import Any
 
 import pytest
-from rich.segment import Segment
 from textual.app import App, ComposeResult
 from textual.geometry import Region
 from textual.strip import Strip
@@ -15,7 +14,7 @@ from textual.widget import Widget
 import tui.widgets.loss_chart as loss_chart
 from trainer.insight.series import ema
 from tui.charts import Axes, Curve, Mark, draw
-from tui.widgets.loss_chart import LossChart, changed_spans
+from tui.widgets.loss_chart import LossChart
 
 
 class ChartApp(App[None]):
@@ -60,7 +59,6 @@ def refreshed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Region, ...]]:
         calls.append(regions)
         return refresh(self, *regions, **options)
 
-    monkeypatch.setattr(loss_chart._Tile, "refresh", record)
     monkeypatch.setattr(LossChart, "refresh", record)
     return calls
 
@@ -289,15 +287,3 @@ async def test_it_takes_no_focus_and_no_selection() -> None:
         chart = app.query_one(LossChart)
         assert not chart.can_focus
         assert not chart.allow_select
-
-
-def test_changed_spans() -> None:
-    def spans(old: str, new: str) -> list[tuple[int, int]]:
-        return changed_spans(Strip([Segment(old)]), Strip([Segment(new)]))
-
-    assert changed_spans(Strip([Segment("ab"), Segment("c")]), Strip([Segment("abc")])) == []
-    assert spans("abcdef", "abXYef") == [(2, 4)]
-    assert spans("abcdef", "XbcdeX") == [(0, 6)]
-    assert spans("a" + "-" * 20 + "b", "X" + "-" * 20 + "Y") == [(0, 1), (21, 22)]
-    assert spans("日b", "abc") == [(0, 3)]
-    assert changed_spans(None, Strip([Segment("abc")])) == [(0, 3)]

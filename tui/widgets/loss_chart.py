@@ -1,8 +1,7 @@
-"""The live loss chart: shows curves and marks, and sends to the terminal only what has changed.
+"""The live loss chart: shows curves and marks, and refreshes only what has changed.
 
-It keeps the picture it shows as strips, compares a new picture with it cell by cell and refreshes
-the smallest stretch of each row that differs. Nothing changed means no byte. It does not smooth,
-find minima or read runs: that is its screen's business.
+It keeps the picture it shows as strips and compares a new picture with it cell by cell. Nothing changed means no
+byte. It does not smooth, find minima or read runs: that is its screen's business.
 
 It imports plotext: import it only where a live chart opens.
 """
@@ -10,11 +9,11 @@ It imports plotext: import it only where a live chart opens.
 from asyncio import to_thread
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from time import perf_counter
 
 from rich.segment import Segment
 from rich.style import Style
-from textual.app import ComposeResult
 from textual.geometry import Region
 from textual.strip import Strip
 from textual.timer import Timer
@@ -22,11 +21,9 @@ from textual.widget import Widget
 
 from trainer.insight.series import bounds
 from tui.charts import Axes, Curve, Mark, draw, grow_axes
-from tui.stretches import unequal
+from tui.stretches import changed
 
 LOOP_BUDGET = 0.03  # seconds: a draw that took longer is followed by draws in a thread
-TILES = 8
-WORTH_A_JUMP = 10  # cells
 BREATH = 0.5  # seconds between two draws at the least: the newest column is sent again by each
 REST = 4.0  # times the last draw's cost between two draws: at most a fifth of one core
 
@@ -80,52 +77,12 @@ class _Job:
         return _Drawn(strips, axes if has_data else None, perf_counter() - started)
 
 
-class _Tile(Widget, can_focus=False):
-    """The columns of its chart that it stands on.
-
-    Textual sends a changed stretch from the left edge of its widget on (8.2, `ChopsUpdate`), so
-    one wide widget would send all that is left of the newest point four times a second.
-    """
-
-    ALLOW_SELECT = False
-    DEFAULT_CSS = "_Tile { width: 1fr; height: 1fr; background: transparent; }"
-
-    def __init__(self, chart: "LossChart") -> None:
-        super().__init__()
-        self._chart = chart
-
-    def render_line(self, y: int) -> Strip:
-        """These columns of row y; blank where the picture is not of this size yet."""
-        width, left = self.size.width, self.virtual_region.x
-        strips = self._chart.strips
-        strip = strips[y].crop(left, left + width) if y < len(strips) else Strip.blank(width)
-        return self._painted(strip.adjust_cell_length(width))
-
-    def _painted(self, strip: Strip) -> Strip:
-        """The strip on the widget's background; what shows no foreground is sent none."""
-        plain = self.rich_style
-        ground = Style(bgcolor=plain.bgcolor)
-        segments = [Segment(text, ground + style if style or text.isspace() else plain) for text, style, _ in strip]
-        return Strip(segments, strip.cell_length)
-
-    def refresh_spans(self, spans: Sequence[tuple[int, int, int]]) -> None:
-        """Refresh what lies on this tile of the stretches (row, start, end) of the chart."""
-        width, left = self.size.width, self.virtual_region.x
-        regions = [
-            Region(max(0, start - left), row, min(width, end - left) - max(0, start - left), 1)
-            for row, start, end in spans
-            if start < left + width and end > left
-        ]
-        if regions:
-            self.refresh(*regions)
-
-
 class LossChart(Widget, can_focus=False):
     """Curves over steps, redrawn in place; give it data by `show`."""
 
     ALLOW_SELECT = False
     DEFAULT_CSS = """
-    LossChart { layout: horizontal; width: 1fr; height: 1fr; overflow: hidden; }
+    LossChart { width: 1fr; height: 1fr; overflow: hidden; }
     """
 
     def __init__(
@@ -147,10 +104,6 @@ class LossChart(Widget, can_focus=False):
         self._waiting: Timer | None = None
         self._in_thread = False
         self._stale = False
-        self._tiles = [_Tile(self) for _ in range(TILES)]
-
-    def compose(self) -> ComposeResult:
-        yield from self._tiles
 
     def show(
         self, curves: Sequence[Curve], marks: Sequence[Mark] = (), placeholder: str = "", *, x_end: float = 0.0
@@ -189,6 +142,14 @@ class LossChart(Widget, can_focus=False):
     def strips(self) -> tuple[Strip, ...]:
         """The rows of the picture that is kept; none before the first."""
         return self._strips
+
+    def render_line(self, y: int) -> Strip:
+        """Row y on the widget's ground; blank where the picture is not of this size yet."""
+        width, plain = self.size.width, self.rich_style
+        strip = self._strips[y].adjust_cell_length(width) if y < len(self._strips) else Strip.blank(width)
+        ground = Style(bgcolor=plain.bgcolor)
+        segments = [Segment(text, ground + style if style or text.isspace() else plain) for text, style, _ in strip]
+        return Strip(segments, strip.cell_length)
 
     def on_mount(self) -> None:
         """The grid's colour goes with the theme."""
@@ -254,29 +215,10 @@ class LossChart(Widget, can_focus=False):
         self._cost, self._drawn_at = drawn.cost, perf_counter()
         before = self._strips or (Strip.blank(job.width),) * job.height
         self._strips = drawn.strips
-        spans = [
-            (row, start, end)
-            for row, new in enumerate(drawn.strips)
-            for start, end in changed_spans(before[row] if row < len(before) else None, new)
+        regions = [
+            Region(start, y, end - start, 1)
+            for y, (old, new) in enumerate(zip_longest(before, drawn.strips, fillvalue=Strip([], 0)))
+            for start, end in changed(old, new)
         ]
-        for tile in self._tiles:
-            tile.refresh_spans(spans)
-
-
-def changed_spans(old: Strip | None, new: Strip) -> list[tuple[int, int]]:
-    """The stretches of cells [start, end) outside of which two rows are equal.
-
-    Stretches less than WORTH_A_JUMP cells apart are one: on one tile the second would send the
-    cells of the first again.
-    """
-    if old == new:
-        return []
-    before, after = _cells(old) if old else [], _cells(new)
-    if len(before) != len(after):
-        return [(0, new.cell_length)]
-    return list(unequal(before, after, WORTH_A_JUMP - 1))
-
-
-def _cells(strip: Strip) -> list[tuple[str, Style | None]]:
-    """Every character with its style; a space shows no foreground and has none."""
-    return [(c, None if c == " " else s.style) for s in strip for c in s.text]
+        if regions:
+            self.refresh(*regions)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 from rich.cells import cell_len
 from rich.style import Style
@@ -73,7 +72,6 @@ class StatusRows(Rows):
     """Two rows of five figures, in columns."""
 
     DEFAULT_CSS = "StatusRows { height: 2; }"
-    TILES = 6  # the first label, then from value to value
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -86,14 +84,6 @@ class StatusRows(Rows):
 
     def rows(self, width: int) -> Sequence[Strip]:
         return () if self._view is None else status_rows(self._view, self._elapsed, width)
-
-    def tiles(self, width: int) -> Sequence[int]:
-        if self._view is None:
-            return ()
-        _, labels, columns = _layout(self._view, self._elapsed, width)
-        starts = [1 + sum(columns[:at]) + label for at, label in enumerate(labels)]
-        used = [end - start for start, end in pairwise((0, *starts, max(width, starts[-1])))]
-        return [*used, *[0] * (self.TILES - len(used))]
 
 
 def status_rows(view: View, elapsed: float, width: int) -> tuple[Strip, ...]:
@@ -144,7 +134,6 @@ class ProgressRow(Rows):
     """One row: a bar that moves by half a cell, and what there is to say."""
 
     DEFAULT_CSS = "ProgressRow { height: 1; width: 1fr; }"
-    TILES = 6
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)

@@ -83,7 +83,8 @@ class Compute:
 
         Where memory runs out all of it is done again, smaller, with the same random numbers. Raises DoesNotFit.
         """
-        self.model.train()
+        if not self.model.training:  # it goes through all modules
+            self.model.train()
         random = RandomState(self.device)
         while True:
             with memory_permitting():
