@@ -20,6 +20,8 @@ from trainer.plan import make_plan
 from trainer.spec import RunSpec
 
 SAMPLE = 2000  # rows whose scripts are looked at
+_ASCII = bytes(range(128))
+_NO_LETTERS = bytes(code for code in range(256) if code > 127 or not chr(code).isalpha())
 
 Tell = Callable[[int], None]  # how many rows are read so far
 
@@ -86,7 +88,11 @@ def _planned(spec: RunSpec, data: DataSet, report: Report, tell: Tell) -> Report
 
 
 def _characters(examples: Iterator[Example]) -> Counter[str]:
+    """How often each occurs; of ASCII only the letters are counted, all as one: they are Latin."""
     found: Counter[str] = Counter()
+    ascii_letters = 0
     for example in examples:
-        found.update(words_of(example.conversation))
-    return found
+        words = words_of(example.conversation).encode("utf-8", "surrogatepass")
+        ascii_letters += len(words.translate(None, _NO_LETTERS))
+        found.update(words.translate(None, _ASCII).decode("utf-8", "surrogatepass"))
+    return found + Counter(a=ascii_letters)

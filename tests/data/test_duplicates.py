@@ -22,8 +22,7 @@ def chat(question: str, answer: str, *more: str, learn: bool = True) -> Conversa
 
 def found(*talks: Conversation, close: bool = True) -> Duplicates:
     finder = Finder(Sketches() if close else None)
-    for talk in talks:
-        finder.add(talk)
+    finder.add(talks)
     return finder.found()
 
 

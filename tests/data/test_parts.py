@@ -6,6 +6,7 @@ import gzip
 import json
 import os
 import subprocess
+from collections.abc import Generator
 from itertools import pairwise
 from pathlib import Path
 
@@ -42,14 +43,14 @@ def alone(source: Path, *, near: bool, monkeypatch: pytest.MonkeyPatch) -> DataS
 def together(source: Path, *, near: bool, monkeypatch: pytest.MonkeyPatch) -> DataSet:
     """Fails where the processes were of no use."""
     answers: list[bool] = []
-    real = parts.reading
+    real = parts.Parts.read
 
-    def told(*given: object):  # type: ignore[no-untyped-def]
-        answers.append((yield from real(*given)))  # type: ignore[arg-type]
+    def told(self: parts.Parts, tally: dataset.Tally) -> Generator[int, None, bool]:
+        answers.append((yield from real(self, tally)))
         return answers[-1]
 
     with monkeypatch.context() as patch:
-        patch.setattr(parts, "reading", told)
+        patch.setattr(parts.Parts, "read", told)
         found = dataset.load(str(source), near=near)
     assert answers == [True]
     return found

@@ -29,6 +29,7 @@ FIRST_BAD = 20  # of the bad rows are kept with their reason
 LOOKED_AT = 1000  # rows that the shape is told by
 GLANCE = 8_000_000  # bytes of rows that `look` reads
 OFTEN = 2000  # rows between two words of progress
+BATCH = 50  # rows that go through one step after the other: a fifth faster than one row through all of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,15 +127,12 @@ def reading(source: Source, columns: str = "", *, near: bool = False) -> Generat
     Raises DataError when a file is damaged or the rows have no shape that is known; whether too many are bad is
     `DataSet.check`'s question.
     """
-    shape = shape_of(source, list(itertools.islice(read_rows(source), LOOKED_AT)), columns)
-    tally = Tally(shape, near)
-    together = yield from parts.reading(source, columns, tally)
-    if not together:
+    with parts.Parts(source, columns, near=near) as processes:
+        shape = shape_of(source, list(itertools.islice(read_rows(source), LOOKED_AT)), columns)
         tally = Tally(shape, near)
-        for row in read_rows(source):
-            tally.add(row)
-            if tally.rows % OFTEN == 0:
-                yield tally.rows
+        together = yield from processes.read(tally)
+    if not together:
+        yield from tally.read(read_rows(source))
     return tally.account(source)
 
 
@@ -147,17 +145,23 @@ class Tally:
         self.bad: list[BadRow] = []
         self.finder = Finder(importlib.import_module("trainer.data.near").Sketches() if near else None)
 
-    def add(self, row: Row | BadRow) -> None:
-        self.rows += 1
-        found = _understood(row, self.shape)
-        if isinstance(found, Conversation):
-            self.finder.add(found)
-        elif found is None:
-            self.left_out += 1
-        else:
-            self.bad_count += 1
-            if len(self.bad) < FIRST_BAD:
-                self.bad.append(found)
+    def read(self, rows: Iterator[Row | BadRow]) -> Iterator[int]:
+        """Take them all; yields now and then how many rows that are so far."""
+        told = self.rows
+        while batch := list(itertools.islice(rows, BATCH)):
+            self._add([_understood(row, self.shape) for row in batch])
+            if self.rows - told >= OFTEN:
+                told = self.rows
+                yield told
+
+    def _add(self, found: Sequence[Conversation | BadRow | None]) -> None:
+        talks = [one for one in found if isinstance(one, Conversation)]
+        bad = [one for one in found if isinstance(one, BadRow)]
+        self.finder.add(talks)
+        self.rows += len(found)
+        self.bad_count += len(bad)
+        self.left_out += len(found) - len(talks) - len(bad)
+        self.bad += bad[: FIRST_BAD - len(self.bad)]
 
     def account(self, source: Source) -> DataSet:
         counts = (self.rows, self.bad_count, self.left_out)

@@ -14,7 +14,7 @@ import hashlib
 import importlib
 import unicodedata
 from array import array
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -64,7 +64,7 @@ class Duplicates:
 
 
 class Finder:
-    """Takes the rows one by one; holds 8 bytes of each, and with `sketches`, to find near ones, some 150.
+    """Takes the rows in their order; holds 8 bytes of each, and with `sketches`, to find near ones, some 150.
 
     What it holds of a row is the same in every process.
     """
@@ -73,20 +73,23 @@ class Finder:
         self._exact, self._loose, self._prompt = array("q"), array("q"), array("q")
         self._sketches = sketches
 
-    def add(self, talk: Conversation) -> None:
-        texts, others = _said(talk)
-        before = hashlib.sha256(orjson.dumps((others, texts[:-1])))
-        prompt = before.digest()
-        before.update(texts[-1].encode())
-        self._exact.append(_number(before.digest()))
+    def add(self, talks: Sequence[Conversation]) -> None:
+        """Take the next rows."""
+        said = [_said(talk) for talk in talks]
+        exact, prompts = array("q"), array("q")
+        for texts, others in said:
+            before = hashlib.sha256(orjson.dumps((others, texts[:-1])))
+            prompt = before.digest()
+            before.update(texts[-1].encode())
+            exact.append(_number(before.digest()))
+            prompts.append(_number(prompt) if len(texts) > 1 else exact[-1])
+        self._exact += exact
         if self._sketches is None:
             return
-        text = letters("\x1f".join(texts))
-        if not text.strip(_BETWEEN):  # nothing but signs: those count, then
-            text = "\x1f".join(texts).encode()
-        self._loose.append(_number(hashlib.sha256(text).digest()))
-        self._sketches.add(text)
-        self._prompt.append(_number(prompt) if len(texts) > 1 else self._exact[-1])
+        self._prompt += prompts
+        for text in [_compared(texts) for texts, _ in said]:
+            self._loose.append(_number(hashlib.sha256(text).digest()))
+            self._sketches.add(text)
 
     def held(self) -> dict[str, bytes]:
         """All that it holds of the rows so far, for `take`."""
@@ -113,6 +116,12 @@ class Finder:
         leaders, note = self._sketches.join(leaders)
         groups = sum(leader == row for row, leader in enumerate(leaders)) if leaders else rows
         return Duplicates(rows - different, different - groups, same_prompt, True, leaders, self._loose, note)
+
+
+def _compared(texts: Sequence[str]) -> bytes:
+    """The letters of all messages; where there is nothing but signs, those count."""
+    text = letters("\x1f".join(texts))
+    return text if text.strip(_BETWEEN) else "\x1f".join(texts).encode()
 
 
 def letters(text: str) -> bytes:

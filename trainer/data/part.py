@@ -7,7 +7,7 @@ import json
 import sys
 from dataclasses import replace
 
-from trainer.data.dataset import LOOKED_AT, OFTEN, Tally, shape_of
+from trainer.data.dataset import LOOKED_AT, Tally, shape_of
 from trainer.data.parts import files_of
 from trainer.data.readers import reader
 from trainer.data.rows import read_rows
@@ -25,11 +25,9 @@ def main() -> int:
     tally = Tally(shape, asked["near"])
     for index, start, end in asked["share"]:
         file = source.files[index]
-        for row in reader(file.format).rows(replace(file, part=(start, end)), index):
-            tally.add(row)
-            if tally.rows % OFTEN == 0:
-                out.write(json.dumps({"rows": tally.rows}).encode() + b"\n")
-                out.flush()
+        for rows in tally.read(reader(file.format).rows(replace(file, part=(start, end)), index)):
+            out.write(json.dumps({"rows": rows}).encode() + b"\n")
+            out.flush()
     held = tally.finder.held()
     said = {
         "rows": tally.rows,

@@ -9,6 +9,7 @@ Where anything goes wrong there (damage of a file above all) all is read again i
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import queue
@@ -17,7 +18,8 @@ import sys
 import threading
 from collections.abc import Generator, Mapping
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from types import TracebackType
+from typing import IO, TYPE_CHECKING, Any, Self
 
 from trainer.data.rows import BadRow
 from trainer.data.source import DataFile, Source, on_hub
@@ -35,40 +37,51 @@ Stretch = tuple[int, int, int]  # a file's index in the source, and the part of 
 Said = Mapping[str, Any]
 
 
-def reading(source: Source, columns: str, tally: Tally) -> Generator[int, None, bool]:
-    """Yields how many rows are read so far; whether `tally` has them all now. If not, it is of no use any more."""
-    shares = shares_of(source, min(MOST, len(os.sched_getaffinity(0))))
-    if len(shares) < 2 or on_hub(source.named):
-        return False
-    question = {"named": source.named, "columns": columns, "near": tally.near, "files": files_of(source)}
-    heard: queue.SimpleQueue[tuple[int, Said | None]] = queue.SimpleQueue()
-    processes: list[subprocess.Popen[bytes]] = []
-    try:
-        for number, share in enumerate(shares):
-            process = subprocess.Popen(
-                _COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd="/"
-            )
-            processes.append(process)
-            asked = json.dumps(question | {"share": share}).encode() + b"\n"
-            threading.Thread(target=_follow, args=(process, asked, number, heard), daemon=True).start()
-        rows, answers = [0] * len(shares), dict[int, Said]()
-        while len(answers) < len(shares):
-            number, said = heard.get()
+class Parts:
+    """The processes of one source, from `with` on; there are none where parts would save nothing.
+
+    They begin to read at once, so that the one who asks can prepare meanwhile.
+    """
+
+    def __init__(self, source: Source, columns: str, *, near: bool) -> None:
+        self._source = source
+        self._shares = [] if on_hub(source.named) else shares_of(source, min(MOST, len(os.sched_getaffinity(0))))
+        self._question = {"named": source.named, "columns": columns, "near": near, "files": files_of(source)}
+        self._heard: queue.SimpleQueue[tuple[int, Said | None]] = queue.SimpleQueue()
+        self._processes: list[subprocess.Popen[bytes]] = []
+
+    def __enter__(self) -> Self:
+        with contextlib.suppress(OSError):  # there are too few of them then, see `read`
+            for number, share in enumerate(self._shares if len(self._shares) > 1 else ()):
+                process = subprocess.Popen(
+                    _COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd="/"
+                )
+                self._processes.append(process)
+                asked = json.dumps(self._question | {"share": share}).encode() + b"\n"
+                threading.Thread(target=_follow, args=(process, asked, number, self._heard), daemon=True).start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        for process in self._processes:
+            process.kill()
+            process.wait()
+
+    def read(self, tally: Tally) -> Generator[int, None, bool]:
+        """Yields how many rows are read so far; whether `tally` has them all now. If not, it is as it was."""
+        if not self._processes or len(self._processes) < len(self._shares):
+            return False
+        rows, answers = [0] * len(self._shares), dict[int, Said]()
+        while len(answers) < len(self._shares):
+            number, said = self._heard.get()
             if said is None:
                 return False
             rows[number] = said["rows"]
             if "held" in said:
                 answers[number] = said
             yield sum(rows)
-    except OSError:
-        return False
-    finally:
-        for process in processes:
-            process.kill()
-            process.wait()
-    for number, share in enumerate(shares):
-        _add(tally, answers[number], source, share)
-    return True
+        for number, share in enumerate(self._shares):
+            _add(tally, answers[number], self._source, share)
+        return True
 
 
 def files_of(source: Source) -> list[list[object]]:
