@@ -116,7 +116,8 @@ case $word in
         # TRL comes for this word only; without it the table says so.
         "$bin/python" -m pip install --quiet ${CONSTRAINTS:+-c "$CONSTRAINTS"} -e '.[bench]' || say "TRL is not installed"
         [ "$word" = bench ] || set -- --gpu "$@"
-        exec "$bin/python" -P benchmarks/engine.py "$@"
+        "$bin/python" -P benchmarks/engine.py "$@"
+        [ "$word" != bench ] || OMP_NUM_THREADS=1 exec "$bin/python" benchmarks/overhead.py
         ;;
     bench-data) exec "$bin/python" benchmarks/data.py "$@" ;;
     soak)

@@ -1,6 +1,6 @@
 """Training speed and memory beside Hugging Face's Trainer and TRL, in the same run.
 
-    python benchmarks/engine.py [--rounds 2] [--steps 6] [--only full,lora,vocabulary,overhead]
+    python benchmarks/engine.py [--rounds 2] [--steps 6] [--only full,lora,vocabulary]
         [--peers "ours,HF Trainer"] [--threads 1] [--gpu]
 
 600 chats of mixed length, batches of 16. Every engine trains a process of its own on the very same batches in the same
@@ -57,14 +57,12 @@ def main() -> None:
     print(f"{_versions()}\n{_machine()}, {options.threads} thread(s) a process, load {os.getloadavg()[0]:.1f}\n")
     with tempfile.TemporaryDirectory() as temporary:
         for what in options.only.split(","):
-            if options.gpu and what != "overhead":
+            if options.gpu:
                 SHAPES[what] = SHAPES["gpu"]
             folder = Path(temporary) / what
             make(folder, what, options.seed)
-            steps = options.overhead_steps if what == "overhead" else options.steps
-            named = ["raw", "ours", "HF Trainer"] if what == "overhead" else peers
-            found = _measure(named, folder, steps, options.rounds, options.threads)
-            (_overhead if what == "overhead" else _table)(what, found, steps)
+            found = _measure(peers, folder, options.steps, options.rounds, options.threads)
+            _table(what, found, options.steps)
     if not trl:
         print("TRL is not installed, so it was not run: pip install 'finetunegem[bench]'")
 
@@ -110,21 +108,6 @@ def _table(what: str, found: dict[str, list[Any]], steps: int) -> None:
 
 def _ratio(theirs: list[Any], ours: list[Any], key: str) -> float:
     return float(statistics.median(one[key] / other[key] for one, other in zip(theirs, ours, strict=True)))
-
-
-def _overhead(_what: str, found: dict[str, list[Any]], steps: int) -> None:
-    """What is not forward, backward or optimizer."""
-    print(f"## overhead: {steps} steps of one example on a model of two small layers, microseconds a step above raw")
-    for key in ("wall", "cpu"):
-        above = {
-            name: statistics.median(
-                1e6 * (one[key] - raw[key]) / steps for one, raw in zip(times, found["raw"], strict=True)
-            )
-            for name, times in found.items()
-        }
-        raw = statistics.median(one[key] for one in found["raw"]) * 1e6 / steps
-        print(f"{key:<5} raw {raw:,.0f}; ours +{above['ours']:,.0f}; HF Trainer +{above['HF Trainer']:,.0f}")
-    print(flush=True)
 
 
 def make(folder: Path, what: str, seed: int) -> None:
@@ -213,8 +196,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--steps", type=int, default=6)
-    parser.add_argument("--overhead-steps", type=int, default=300)
-    parser.add_argument("--only", default="full,lora,vocabulary,overhead", help="on CUDA full and lora are enough")
+    parser.add_argument("--only", default="full,lora,vocabulary", help="on CUDA full and lora are enough")
     parser.add_argument("--peers", default=",".join(PEERS), help="ours among them")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=1)

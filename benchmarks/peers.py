@@ -82,7 +82,7 @@ with tempfile.TemporaryDirectory() as run:
             if event.step == steps:
                 break
     found = meter.end(tokens, losses=losses)
-if not gpu and "overhead" not in folder:
+if not gpu:
     found["floor"] = __import__("benchmarks.peers", fromlist=["floor"]).floor(seen[0], spec, steps)
 print(json.dumps(found))
 """
@@ -95,8 +95,7 @@ from datasets import Dataset
 from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
 transformers.logging.set_verbosity_error()
 rows = json.load(open(folder + "/rows.json"))
-size = 1 if "overhead" in folder else 8
-batch = 1 if "overhead" in folder else 16
+size, batch = 8, 16
 rows = rows[: steps * batch]
 tokens = sum(len(row["input_ids"]) for row in rows)
 tokenizer = AutoTokenizer.from_pretrained(folder)
@@ -137,24 +136,6 @@ losses = [entry["loss"] for entry in made.state.log_history if "loss" in entry]
 print(json.dumps(found[0] | {"losses": losses}))
 """
 )
-RAW = (
-    COMMON
-    + """
-from transformers import AutoModelForCausalLM
-rows = json.load(open(folder + "/rows.json"))[:steps]
-device = "cuda" if gpu else "cpu"
-model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).to(device).train()
-optimizer = torch.optim.AdamW(model.parameters(), lr=5e-4, fused=True)
-ready = [{k: torch.tensor([row[k]], device=device) for k in ("input_ids", "labels")} for row in rows]
-meter.loaded(model); meter.begin()
-for batch in ready:
-    model(**batch).loss.backward()
-    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-    optimizer.step()
-    optimizer.zero_grad(set_to_none=True)
-print(json.dumps(meter.end(sum(len(row["input_ids"]) for row in rows))))
-"""
-)
 
 
 def floor(setup: Any, spec: Any, steps: int) -> dict[str, float]:
@@ -192,7 +173,7 @@ def floor(setup: Any, spec: Any, steps: int) -> dict[str, float]:
 
 
 def run(name: str, folder: Path, steps: int, threads: int) -> Any:
-    program = {"ours": OURS, "raw": RAW}.get(name, THEIRS)
+    program = OURS if name == "ours" else THEIRS
     environment = os.environ | {
         "OMP_NUM_THREADS": str(threads), "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1",
         "FINETUNEGEM_CACHE": f"{folder}/cache", "TRL_EXPERIMENTAL_SILENCE": "1",
