@@ -16,6 +16,7 @@ TOKENS, WIDTH, VOCABULARY = 37, 16, 91
 
 @pytest.fixture(params=["torch's own", "ours"])
 def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setattr(head, "SMALL", 0)
     if request.param == "ours":
         monkeypatch.setattr(head, "_NATIVE", False)
     elif not head._NATIVE:
@@ -45,6 +46,16 @@ def test_every_chunk_size_gives_the_same(kind: str, monkeypatch: pytest.MonkeyPa
     of = (hidden, *layer.parameters())
     for one, other in zip(gradients(found, *of), gradients(plain, *of), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
+
+
+def test_little_work_goes_the_way_of_fewer_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object) -> Tensor:
+        raise AssertionError("this is for much work")
+
+    monkeypatch.setattr(head, "_native", fails)
+    hidden, layer, targets = made()
+    plain = cross_entropy(layer(hidden), targets, reduction="sum")
+    torch.testing.assert_close(summed_loss(hidden, layer, targets), plain)
 
 
 def test_a_frozen_head_gets_no_gradient(kind: str) -> None:

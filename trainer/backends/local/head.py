@@ -22,6 +22,8 @@ from torch.nn.functional import cross_entropy, linear
 from trainer.backends.local.precision import as_given, autocast_dtype
 from trainer.insight.estimate import loss_rows
 
+SMALL = 1 << 26  # products, some milliseconds of a CPU: below it torch's own way costs more than it computes
+
 
 def summed_loss(hidden: Tensor, head: nn.Linear, targets: Tensor) -> Tensor:
     """Summed cross-entropy in float32 of `targets` (n,) predicted from `hidden` (n, width)."""
@@ -29,7 +31,8 @@ def summed_loss(hidden: Tensor, head: nn.Linear, targets: Tensor) -> Tensor:
     if len(targets) == 0:  # part of the graph all the same
         return hidden.sum().float() * 0.0
     seen = hidden.device.type == "meta"  # where every step of it is counted
-    if _NATIVE and not seen and hidden.dtype == weight.dtype == torch.float32 and autocast_dtype(hidden.device) is None:
+    plain = hidden.dtype == weight.dtype == torch.float32 and autocast_dtype(hidden.device) is None
+    if _NATIVE and plain and not seen and len(targets) * weight.numel() > SMALL:
         return _native(hidden, weight, bias, targets)
     total: Tensor = _Chunked.apply(hidden, weight, bias, targets, loss_rows(len(weight)))  # type: ignore[no-untyped-call]
     return total
@@ -72,10 +75,11 @@ class _Chunked(torch.autograd.Function):
         for begin in range(0, len(targets), size):
             rows, wanted = hidden[begin : begin + size], targets[begin : begin + size, None]
             logits = linear(rows, matrix, offset).float()
-            norms = logits.logsumexp(1, keepdim=True)
-            total += (norms - logits.gather(1, wanted)).sum()
-            slope = logits.sub_(norms).exp_()  # softmax, then less one at the target
-            slope.scatter_add_(1, wanted, torch.full_like(norms, -1.0))
+            largest, right = logits.amax(1, keepdim=True), logits.gather(1, wanted)
+            slope = logits.sub_(largest).exp_()  # softmax in the end, less one at the target
+            sums = slope.sum(1, keepdim=True)
+            total += (sums.log() + largest - right).sum()
+            slope.div_(sums).scatter_add_(1, wanted, torch.full_like(sums, -1.0))
             half = slope.to(hidden.dtype)
             if to_hidden is not None:
                 torch.mm(half, matrix, out=to_hidden[begin : begin + size])
@@ -85,11 +89,12 @@ class _Chunked(torch.autograd.Function):
                 to_weight += half.T @ rows
             if to_bias is not None:
                 to_bias += slope.sum(0)
-        ctx.save_for_backward(to_hidden, to_weight, to_bias)
+        ctx.made = to_hidden, to_weight, to_bias
         return total
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, scale: Tensor) -> tuple[Tensor | None, ...]:
-        found = [None if made is None else made * scale.to(made.dtype) for made in ctx.saved_tensors]
+        found = [None if made is None else made.mul_(scale.to(made.dtype)) for made in ctx.made]
+        del ctx.made
         return (*found, None, None)
