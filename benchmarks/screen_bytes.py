@@ -29,7 +29,7 @@ from trainer.spec import RunSpec
 TARGETS = {(80, 24): 2000, (120, 40): 4000, (200, 50): 6000}
 KEY_TARGET = 0.050
 KEYS = 40
-STOP = "Stop this run?"  # the answer to the key
+STOP, LAST_WORDS = "Stop this run?", b"Esc goes on"  # the answer to the key
 LENGTH = 4000  # steps of the recorded run
 
 
@@ -64,15 +64,11 @@ def _steps(folder: Path) -> int:
 
 
 def answered(terminal: Terminal) -> float:
-    """Seconds until the stop sheet, opened by a key, is on its way; it is closed again."""
+    """Seconds until the last words of the stop sheet, opened by a key, are sent; it is closed again."""
     terminal.read(0.137)
     terminal.send("s")
-    began = time.monotonic()
-    while STOP not in terminal.text:
-        terminal.read(0.001)
-        if time.monotonic() - began > 10:
-            raise RuntimeError("the key was not answered")
-    waited = time.monotonic() - began
+    waited = terminal.seconds_until(LAST_WORDS)
+    terminal.wait_until(lambda: STOP in terminal.text, "the sheet")
     terminal.send("\x1b")
     terminal.wait_until(lambda: STOP not in terminal.text, "the sheet closed")
     return waited

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import sys
@@ -72,6 +73,19 @@ class Terminal:
             self.raw += data
             self._stream.feed(data if self._codec == "utf-8" else data.decode(self._codec, "replace").encode())
         return bytes(self.raw[start:])
+
+    def seconds_until(self, wanted: bytes, at_most: float = 10) -> float:
+        """How long it took until these bytes came; the emulator gets them afterwards, for it takes time of its own."""
+        began, found = time.monotonic(), bytearray()
+        while wanted not in found:
+            if time.monotonic() - began > at_most:
+                raise AssertionError(f"{wanted!r} was not sent")
+            with contextlib.suppress(pexpect.TIMEOUT):
+                found += self.child.read_nonblocking(65536, timeout=0.05)
+        waited = time.monotonic() - began
+        self.raw += found
+        self._stream.feed(bytes(found))
+        return waited
 
     def wait_for(self, *wanted: str, seconds: float = 60) -> str:
         """The screen's text once it holds all of `wanted`."""
