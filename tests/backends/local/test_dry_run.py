@@ -14,7 +14,7 @@ from torch import Tensor
 from tests.backends.local.runs import SpecMaker, at, digest, notes, numbers, only, until, whole
 from trainer import checkpoints
 from trainer.backends.local import dry_run as module
-from trainer.backends.local import loop
+from trainer.backends.local import loop, trial
 from trainer.backends.local.batches import MicroBatch
 from trainer.backends.local.compute import Compute
 from trainer.backends.local.dry_run import alone, dry_run
@@ -121,8 +121,8 @@ def test_it_leaves_no_file_behind(spec: SpecMaker, tmp_path: Path) -> None:
 def test_of_a_large_checkpoint_a_sample_is_written(
     spec: SpecMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "WRITTEN", 1)
-    monkeypatch.setattr(module, "SAMPLE", 2**22)
+    monkeypatch.setattr(trial, "WRITTEN", 1)
+    monkeypatch.setattr(trial, "SAMPLE", 2**22)
     setup = made(spec(), tmp_path)
     before = sorted(tmp_path.rglob("*"))
     found = ended(dry_run(spec(), Control(tmp_path), setup))
@@ -163,7 +163,7 @@ def test_states_that_can_not_be_copied_are_left_alone(
 ) -> None:
     """On a card that is nearly full: the numbers stay, and it is said what the time is without."""
     until(spec(), tmp_path, at(5))
-    monkeypatch.setattr(module, "COPIED", 0.0)
+    monkeypatch.setattr(trial, "COPIED", 0.0)
     events = whole(spec(), tmp_path, Control(tmp_path, resuming=True))
     assert "the time is without its step" in notes(events)
 
@@ -190,8 +190,8 @@ def test_little_memory_makes_smaller_micro_batches_of_the_same_batch(
 ) -> None:
     """By the measured peak, before any memory runs out; the losses are those of whole batches."""
     roomy = whole(spec(batch_size=16), tmp_path / "roomy")
-    step = module.Step(1000, 1_000_000, 0, 1e-6, 1e-6)  # bytes a token: 1000
-    monkeypatch.setattr(module, "_step", lambda *_: step)
+    step = trial.Step(1000, 1_000_000, 0, 1e-6, 1e-6)  # bytes a token: 1000
+    monkeypatch.setattr(trial, "step", lambda *_: step)
     monkeypatch.setattr(module, "_estimated", lambda *_: (0, 0.0))
     monkeypatch.setattr(module, "free_bytes", lambda _: 300_000)
     sizes = seen(monkeypatch)
